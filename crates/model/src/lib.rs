@@ -1,0 +1,18 @@
+//! The nouns of Vitascope: ids, time, errors, and the things the system knows, with their state machines.
+//! Nothing here does I/O, awaits, or knows the JSON of the wire; every other crate may depend on this one and it depends on none of ours.
+
+pub mod capture;
+pub mod clock;
+pub mod collection;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod job;
+pub mod rtstream;
+pub mod stream;
+pub mod time;
+pub mod transcript;
+
+pub use clock::Clock;
+pub use error::{Error, ErrorKind, Result};
+pub use time::{MediaTime, Span, TimeRange, WallTime};
