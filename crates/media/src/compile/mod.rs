@@ -1,0 +1,163 @@
+//! From a range of tracks to HLS, by arithmetic on their indexes: no media is read and no process started.
+//! One init segment, one continuous timeline, no discontinuity; segments are our `moof` and slices of chunks as they lie.
+//! The range begins at the key frame at or before its start and ends exactly; the wall clock decides where both tracks lie.
+
+mod lead;
+mod run;
+mod segment;
+mod sound;
+
+pub use segment::{SegmentLayout, SegmentPart, Slice};
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
+
+use crate::codec::Codec;
+use crate::fmp4;
+use crate::track::{Chunk, TrackView};
+use run::Run;
+
+/// How a plan is cut.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanOptions {
+    /// A segment ends at the first key frame after so long.
+    pub segment: Span,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        PlanOptions { segment: Span::seconds(2) }
+    }
+}
+
+/// A range worked out to segments.
+#[derive(Debug)]
+pub struct Plan {
+    tracks: Vec<PlannedTrack>,
+    segments: Vec<Segment>,
+    complete: bool,
+}
+
+/// The first one leads: its samples decide where segments begin.
+#[derive(Debug)]
+struct PlannedTrack {
+    codec: Codec,
+    chunks: Vec<Chunk>,
+}
+
+/// One segment: for each track its decode time and its runs of samples.
+#[derive(Debug)]
+struct Segment {
+    /// Of its first picture (or sound, where there is none).
+    wall: WallTime,
+    /// In the leading track's ticks.
+    duration: u64,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    decode_time: u64,
+    runs: Vec<Run>,
+}
+
+/// Plans `range` of a picture, a sound, or both.
+pub fn plan(
+    video: Option<&TrackView>,
+    audio: Option<&TrackView>,
+    range: TimeRange,
+    options: &PlanOptions,
+) -> Result<Plan> {
+    let has_samples = |t: &&TrackView| t.chunks.iter().any(|c| !c.entries.is_empty());
+    let (video, audio) = (video.filter(has_samples), audio.filter(has_samples));
+    let leading = video.or(audio).ok_or_else(|| Error::not_found("a recording in this range"))?;
+    let mut segments = lead::segments(&leading.chunks, range, options.segment);
+    if segments.is_empty() && !leading.growing {
+        return Err(Error::not_found("a recording in this range"));
+    }
+    let mut growing = leading.growing;
+    if growing {
+        // What may still become longer is not told yet.
+        segments.pop();
+    }
+    let mut tracks = vec![PlannedTrack::of(leading)];
+    if let (Some(_), Some(audio)) = (video, audio) {
+        let timescale = tracks[0].codec.timescale();
+        let whole = sound::add(&mut segments, timescale, audio);
+        growing |= audio.growing;
+        segments.truncate(whole);
+        tracks.push(PlannedTrack::of(audio));
+    }
+    Ok(Plan { tracks, segments, complete: !growing })
+}
+
+impl PlannedTrack {
+    fn of(view: &TrackView) -> PlannedTrack {
+        PlannedTrack { codec: view.chunks[0].codec.clone(), chunks: view.chunks.clone() }
+    }
+}
+
+impl Plan {
+    /// Whether nothing will be added.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    pub fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    pub fn duration(&self) -> Span {
+        let ticks: u64 = self.segments.iter().map(|s| s.duration).sum();
+        Span::of_ticks(ticks as i64, self.timescale())
+    }
+
+    /// Pictures (or frames of sound, where there are none).
+    pub fn samples(&self) -> u64 {
+        self.segments.iter().flat_map(|s| &s.parts[0].runs).map(Run::samples).sum()
+    }
+
+    /// The wall time of the first sample.
+    pub fn start(&self) -> Option<WallTime> {
+        self.segments.first().map(|s| s.wall)
+    }
+
+    fn timescale(&self) -> u32 {
+        self.tracks[0].codec.timescale()
+    }
+
+    /// The m3u8. While the range grows it has no end, and what it lists is the beginning of what it will list.
+    pub fn playlist(&self) -> String {
+        let rate = u64::from(self.timescale());
+        let longest = self.segments.iter().map(|s| s.duration.div_ceil(rate)).max().unwrap_or(2);
+        let kind = if self.complete { "VOD" } else { "EVENT" };
+        let mut out = String::with_capacity(40 * self.segments.len() + 256);
+        let mut line = |text: std::fmt::Arguments<'_>| out.write_fmt(text).expect("writing to a string succeeds");
+        line(format_args!("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{longest}\n#EXT-X-PLAYLIST-TYPE:{kind}\n"));
+        line(format_args!("#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"init.mp4\"\n"));
+        for (n, segment) in self.segments.iter().enumerate() {
+            if n == 0 {
+                line(format_args!("#EXT-X-PROGRAM-DATE-TIME:{}\n", segment.wall));
+            }
+            let micros = segment.duration * 1_000_000 / rate;
+            line(format_args!("#EXTINF:{}.{:06},\n{n}.m4s\n", micros / 1_000_000, micros % 1_000_000));
+        }
+        if self.complete {
+            out.push_str("#EXT-X-ENDLIST\n");
+        }
+        out
+    }
+
+    pub fn init(&self) -> Result<Bytes> {
+        let codecs: Vec<&Codec> = self.tracks.iter().map(|t| &t.codec).collect();
+        fmp4::init(&codecs).map(Bytes::from)
+    }
+
+    /// Segment `n`: what is ours of it, and where the rest lies.
+    pub fn segment_layout(&self, n: usize) -> Option<SegmentLayout> {
+        let segment = self.segments.get(n)?;
+        Some(segment::layout(n, segment, &self.tracks))
+    }
+}

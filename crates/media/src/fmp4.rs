@@ -1,0 +1,193 @@
+//! Fragmented MP4 (ISO 14496-12, -14, -15): one init segment (`avc3`, `mp4a`) and a `moof` per media segment.
+//! Boxes are written by closures that fill in their own size; nothing here reads media.
+
+use vitascope_model::{Error, Result};
+
+use crate::codec::Codec;
+
+/// One sample as a `trun` names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FragmentSample {
+    pub(crate) duration: u32,
+    pub(crate) size: u32,
+    pub(crate) key: bool,
+}
+
+/// One track's part of a segment.
+#[derive(Debug)]
+pub(crate) struct Fragment {
+    /// From 1.
+    pub(crate) track: u32,
+    pub(crate) decode_time: u64,
+    pub(crate) samples: Vec<FragmentSample>,
+}
+
+/// The init segment of tracks in these codecs.
+pub(crate) fn init(codecs: &[&Codec]) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(1500);
+    bx(&mut out, b"ftyp", |o| o.extend(b"iso6\0\0\0\0iso6cmfcmp41"));
+    let mut traks = Vec::new();
+    for (codec, id) in codecs.iter().zip(1..) {
+        trak(&mut traks, codec, id)?;
+    }
+    bx(&mut out, b"moov", |o| {
+        full(o, b"mvhd", 0, 0, |o| {
+            words(o, &[0, 0, 1000, 0, 0x10000, 0x0100_0000, 0, 0]);
+            words(o, &MATRIX);
+            words(o, &[0, 0, 0, 0, 0, 0, codecs.len() as u32 + 1]);
+        });
+        o.extend(&traks);
+        bx(o, b"mvex", |o| {
+            for id in 1..=codecs.len() as u32 {
+                full(o, b"trex", 0, 0, |o| words(o, &[id, 1, 0, 0, 0]));
+            }
+        });
+    });
+    Ok(out)
+}
+
+/// `moof` and the header of the `mdat` that follows; the samples must come after it in the same order.
+pub(crate) fn moof(sequence: u32, fragments: &[Fragment]) -> Vec<u8> {
+    let total = |f: &Fragment| f.samples.iter().map(|s| s.size).sum::<u32>();
+    let build = |mut offset: u32| {
+        let mut out = Vec::with_capacity(256 + fragments.iter().map(|f| f.samples.len() * 12).sum::<usize>());
+        bx(&mut out, b"moof", |o| {
+            full(o, b"mfhd", 0, 0, |o| words(o, &[sequence]));
+            for f in fragments {
+                traf(o, f, offset);
+                offset += total(f);
+            }
+        });
+        out
+    };
+    // The data begins after the box itself, whose size does not depend on the offset it holds.
+    let size = build(0).len() as u32;
+    let mut out = build(size + 8);
+    words(&mut out, &[8 + fragments.iter().map(total).sum::<u32>()]);
+    out.extend(b"mdat");
+    out
+}
+
+fn traf(o: &mut Vec<u8>, f: &Fragment, offset: u32) {
+    const DEFAULT_BASE_IS_MOOF: u32 = 0x02_0000;
+    /// Data offset, and duration, size and flags of each sample.
+    const TRUN: u32 = 0x701;
+    bx(o, b"traf", |o| {
+        full(o, b"tfhd", 0, DEFAULT_BASE_IS_MOOF, |o| words(o, &[f.track]));
+        full(o, b"tfdt", 1, 0, |o| o.extend(f.decode_time.to_be_bytes()));
+        full(o, b"trun", 0, TRUN, |o| {
+            words(o, &[f.samples.len() as u32, offset]);
+            for s in &f.samples {
+                words(o, &[s.duration, s.size, if s.key { 0x0200_0000 } else { 0x0101_0000 }]);
+            }
+        });
+    });
+}
+
+fn trak(o: &mut Vec<u8>, codec: &Codec, id: u32) -> Result<()> {
+    let (width, height) = if codec.is_video() { codec.picture_size()? } else { (0, 0) };
+    let entry = sample_entry(codec, width, height)?;
+    bx(o, b"trak", |o| {
+        full(o, b"tkhd", 0, 7, |o| {
+            words(o, &[0, 0, id, 0, 0, 0, 0, 0, if codec.is_video() { 0 } else { 0x0100_0000 }]);
+            words(o, &MATRIX);
+            words(o, &[width << 16, height << 16]);
+        });
+        bx(o, b"mdia", |o| {
+            full(o, b"mdhd", 0, 0, |o| words(o, &[0, 0, codec.timescale(), 0, 0x55c4_0000]));
+            full(o, b"hdlr", 0, 0, |o| {
+                o.extend([0; 4]);
+                o.extend(if codec.is_video() { b"vide" } else { b"soun" });
+                o.extend([0; 13]);
+            });
+            bx(o, b"minf", |o| media_information(o, codec.is_video(), &entry));
+        });
+    });
+    Ok(())
+}
+
+fn media_information(o: &mut Vec<u8>, is_video: bool, entry: &[u8]) {
+    if is_video {
+        full(o, b"vmhd", 0, 1, |o| o.extend([0; 8]));
+    } else {
+        full(o, b"smhd", 0, 0, |o| o.extend([0; 4]));
+    }
+    bx(o, b"dinf", |o| {
+        full(o, b"dref", 0, 0, |o| {
+            words(o, &[1]);
+            full(o, b"url ", 0, 1, |_| {});
+        });
+    });
+    bx(o, b"stbl", |o| {
+        full(o, b"stsd", 0, 0, |o| {
+            words(o, &[1]);
+            o.extend(entry);
+        });
+        for (kind, zeros) in [(b"stts", 1), (b"stsc", 1), (b"stsz", 2), (b"stco", 1)] {
+            full(o, kind, 0, 0, |o| words(o, &[0, 0][..zeros]));
+        }
+    });
+}
+
+fn sample_entry(codec: &Codec, width: u32, height: u32) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    match codec {
+        Codec::H264 { sps, pps } => {
+            if sps.len() < 4 || pps.is_empty() {
+                return Err(Error::invalid("a picture track without parameter sets cannot be played"));
+            }
+            bx(&mut out, b"avc3", |o| {
+                o.extend([0, 0, 0, 0, 0, 0, 0, 1]);
+                words(o, &[0, 0, 0, 0, width << 16 | height, 0x0048_0000, 0x0048_0000, 0, 0x0001_0000]);
+                o.extend([0; 30]);
+                o.extend([0, 24, 0xff, 0xff]);
+                bx(o, b"avcC", |o| decoder_configuration(o, sps, pps));
+            });
+        }
+        Codec::Aac { rate, channels, config } => bx(&mut out, b"mp4a", |o| {
+            o.extend([0, 0, 0, 0, 0, 0, 0, 1]);
+            words(o, &[0, 0, u32::from(*channels) << 16 | 16, 0, rate << 16]);
+            full(o, b"esds", 0, 0, |o| {
+                let n = config.len() as u8;
+                o.extend([3, 23 + n, 0, 0, 0, 4, 15 + n, 0x40, 0x15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, n]);
+                o.extend(config);
+                o.extend([6, 1, 2]);
+            });
+        }),
+    }
+    Ok(out)
+}
+
+fn decoder_configuration(o: &mut Vec<u8>, sps: &[u8], pps: &[u8]) {
+    o.extend([1, sps[1], sps[2], sps[3], 0xff]);
+    for (count, set) in [(0xe1, sps), (1, pps)] {
+        o.push(count);
+        o.extend((set.len() as u16).to_be_bytes());
+        o.extend(set);
+    }
+    if matches!(sps[1], 100 | 110 | 122 | 244) {
+        o.extend([0xfd, 0xf8, 0xf8, 0]); // 4:2:0, 8 bit, no SPS extension
+    }
+}
+
+const MATRIX: [u32; 9] = [0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x4000_0000];
+
+fn bx(out: &mut Vec<u8>, kind: &[u8; 4], body: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    words(out, &[0]);
+    out.extend(kind);
+    body(out);
+    let size = (out.len() - at) as u32;
+    out[at..at + 4].copy_from_slice(&size.to_be_bytes());
+}
+
+fn full(out: &mut Vec<u8>, kind: &[u8; 4], version: u8, flags: u32, body: impl FnOnce(&mut Vec<u8>)) {
+    bx(out, kind, |o| {
+        words(o, &[u32::from(version) << 24 | flags]);
+        body(o);
+    });
+}
+
+fn words(out: &mut Vec<u8>, words: &[u32]) {
+    out.extend(words.iter().flat_map(|w| w.to_be_bytes()));
+}

@@ -1,0 +1,13 @@
+//! The hands on bytes: codecs, tracks, playlists, fMP4, PCM, and the only place that starts a process.
+//! No SQL, no sockets, no wire JSON; what is stored where is the `store`'s business and what is served is the `server`'s.
+
+pub mod codec;
+pub mod compile;
+pub mod encoder;
+pub mod flv;
+mod fmp4;
+pub mod index;
+pub mod journal;
+pub mod pcm;
+pub mod process;
+pub mod track;
