@@ -1,0 +1,98 @@
+//! The database itself: one writer connection behind a lock, a few readers, and the migrations.
+//! SQLite in WAL mode with `synchronous=FULL`: what was acknowledged survives a power cut.
+//! SQL keeps to the subset that PostgreSQL reads as well (`$1` placeholders, `returning`, `on conflict`).
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqlSafeStr, SqliteConnection, SqlitePool};
+use tokio::sync::Mutex;
+use vitascope_model::error::Context;
+use vitascope_model::{Error, Result};
+
+/// Forward only; a released file is never edited.
+const MIGRATIONS: &[(&str, &str)] = &[("init", include_str!("../migrations/sqlite/0001_init.sql"))];
+
+/// The open transaction, handed to every function that writes.
+pub type Tx = SqliteConnection;
+
+/// What a write does inside its transaction. It owns what it needs, and awaits only SQL.
+pub type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
+
+/// Readers beside the writer. WAL readers never wait for it; more than the cores gain nothing.
+const READERS: u32 = 4;
+
+#[derive(Clone)]
+pub struct Store {
+    writer: Arc<Mutex<SqliteConnection>>,
+    pub(crate) readers: SqlitePool,
+}
+
+impl Store {
+    /// Opens (or makes) the database file and brings its schema up to date.
+    pub async fn open(file: &Path) -> Result<Store> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10));
+        let doing = format!("open the database {}", file.display());
+        let mut writer = SqliteConnection::connect_with(&options).await.internal(&doing)?;
+        migrator().run_direct(None, &mut writer, false).await.internal("migrate the database")?;
+        let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
+        Ok(Store { writer: Arc::new(Mutex::new(writer)), readers })
+    }
+
+    /// Runs `work` in one transaction: all of it is durable when this returns, or none of it happened.
+    pub async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        F: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
+    {
+        let mut writer = self.writer.lock().await;
+        let mut transaction = writer.begin_with("begin immediate").await.or_broken()?;
+        let done = work(&mut transaction).await?;
+        transaction.commit().await.or_broken()?;
+        Ok(done)
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("select 1").execute(&self.readers).await.or_broken()?;
+        Ok(())
+    }
+
+    /// Finishes what is under way and closes the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        drop(self.writer.lock().await);
+    }
+}
+
+/// A database error is ours, whatever it is: what clients may get wrong is checked before.
+pub(crate) trait OrBroken<T> {
+    fn or_broken(self) -> Result<T>;
+}
+
+impl<T> OrBroken<T> for std::result::Result<T, sqlx::Error> {
+    fn or_broken(self) -> Result<T> {
+        self.map_err(|e| Error::internal("the database failed").because(e))
+    }
+}
+
+/// A value in a row that this program did not write.
+pub(crate) fn unreadable(what: &str, value: &str) -> Error {
+    Error::internal(format!("the database holds an unreadable {what}: {value:?}"))
+}
+
+fn migrator() -> Migrator {
+    let numbered = MIGRATIONS.iter().zip(1..).map(|((name, sql), version)| {
+        Migration::new(version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(numbered.collect())
+}

@@ -1,0 +1,110 @@
+//! The queue of durable work: claimed under a lease, tried again with back-off, its final reply kept.
+
+use sqlx::FromRow;
+use vitascope_model::id::{JobId, UserId};
+use vitascope_model::job::{Job, JobState};
+use vitascope_model::{Error, Result, Span, WallTime};
+
+use crate::db::{OrBroken, unreadable};
+use crate::{Store, Tx};
+
+#[derive(FromRow)]
+struct JobRow {
+    id: String,
+    user_id: String,
+    kind: String,
+    payload: String,
+    state: String,
+    attempt: i64,
+    progress: i64,
+    reply: Option<String>,
+    error: Option<String>,
+    created_at_us: i64,
+}
+
+impl JobRow {
+    fn into_model(self) -> Result<Job> {
+        Ok(Job {
+            id: self.id.parse()?,
+            owner: self.user_id.parse()?,
+            kind: self.kind,
+            payload: self.payload,
+            state: JobState::parse(&self.state).ok_or_else(|| unreadable("job state", &self.state))?,
+            attempt: self.attempt,
+            progress: self.progress,
+            reply: self.reply,
+            error: self.error,
+            created_at: WallTime(self.created_at_us),
+        })
+    }
+}
+
+impl Store {
+    pub async fn get_job(&self, user: &UserId, id: &JobId) -> Result<Job> {
+        const SQL: &str = "select * from job where id = $1 and user_id = $2";
+        let query = sqlx::query_as(SQL).bind(id.as_str()).bind(user.as_str());
+        let row: Option<JobRow> = query.fetch_optional(&self.readers).await.or_broken()?;
+        row.ok_or_else(|| Error::not_found(format_args!("job {id}")))?.into_model()
+    }
+
+    /// When the next job is due, if one waits.
+    pub async fn next_job_due(&self) -> Result<Option<WallTime>> {
+        const SQL: &str = "select min(run_at_us) from job where state = 'queued'";
+        let due: Option<i64> = sqlx::query_scalar(SQL).fetch_one(&self.readers).await.or_broken()?;
+        Ok(due.map(WallTime))
+    }
+}
+
+/// What a new job is.
+#[derive(Debug)]
+pub struct NewJob {
+    pub id: JobId,
+    pub owner: UserId,
+    pub kind: &'static str,
+    pub payload: String,
+    pub dedupe_key: Option<String>,
+}
+
+/// The same dedupe key again is the same work: nothing is added.
+pub async fn enqueue(tx: &mut Tx, job: &NewJob, now: WallTime) -> Result<()> {
+    const SQL: &str =
+        "insert into job (id, user_id, kind, payload, dedupe_key, state, attempt, progress, run_at_us, created_at_us)
+        values ($1, $2, $3, $4, $5, 'queued', 0, 0, $6, $6) on conflict (dedupe_key) do nothing";
+    let query = sqlx::query(SQL).bind(job.id.as_str()).bind(job.owner.as_str()).bind(job.kind).bind(&job.payload);
+    query.bind(job.dedupe_key.as_deref()).bind(now.0).execute(tx).await.or_broken()?;
+    Ok(())
+}
+
+/// Takes the job that is due the longest, for as long as `lease`; a job whose lease ran out is due again.
+pub async fn claim(tx: &mut Tx, now: WallTime, lease: Span) -> Result<Option<Job>> {
+    const SQL: &str = "update job set state = 'running', attempt = attempt + 1, leased_until_us = $2 where id = (
+            select id from job where (state = 'queued' and run_at_us <= $1) or (state = 'running' and leased_until_us < $1)
+            order by run_at_us limit 1)
+        returning id, user_id, kind, payload, state, attempt, progress, reply, error, created_at_us";
+    let query = sqlx::query_as(SQL).bind(now.0).bind((now + lease).0);
+    let row: Option<JobRow> = query.fetch_optional(tx).await.or_broken()?;
+    row.map(JobRow::into_model).transpose()
+}
+
+pub async fn finish(tx: &mut Tx, id: &JobId, outcome: std::result::Result<&str, &str>, now: WallTime) -> Result<()> {
+    const SQL: &str = "update job set state = $2, reply = $3, error = $4, progress = case when $2 = 'done' then 100 else progress end,
+        leased_until_us = null, finished_at_us = $5 where id = $1";
+    let state = if outcome.is_ok() { JobState::Done } else { JobState::Failed };
+    let query = sqlx::query(SQL).bind(id.as_str()).bind(state.as_str()).bind(outcome.ok()).bind(outcome.err());
+    query.bind(now.0).execute(tx).await.or_broken()?;
+    Ok(())
+}
+
+pub async fn retry_at(tx: &mut Tx, id: &JobId, at: WallTime, error: &str) -> Result<()> {
+    const SQL: &str =
+        "update job set state = 'queued', run_at_us = $2, error = $3, leased_until_us = null where id = $1";
+    sqlx::query(SQL).bind(id.as_str()).bind(at.0).bind(error).execute(tx).await.or_broken()?;
+    Ok(())
+}
+
+/// At start: nobody runs what an earlier process had claimed.
+pub async fn release_all(tx: &mut Tx, now: WallTime) -> Result<()> {
+    const SQL: &str = "update job set state = 'queued', run_at_us = $1, leased_until_us = null where state = 'running'";
+    sqlx::query(SQL).bind(now.0).execute(tx).await.or_broken()?;
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! The memory of Vitascope: the only room with SQL, and the only one that holds objects.
+//! One file per table family; a `*Row` never leaves its file. Reads are methods of `Store`; writes take the open transaction,
+//! so that a change, its job and its event are one commit, and only the server's `app` opens transactions.
+
+pub mod capture;
+pub mod collection;
+mod db;
+pub mod job;
+mod objects;
+pub mod outbox;
+pub mod rtstream;
+pub mod setting;
+pub mod stream;
+pub mod token;
+pub mod track;
+pub mod transcript;
+pub mod user;
+pub mod video;
+
+pub use db::{Store, Tx, Work};
+pub use objects::Objects;

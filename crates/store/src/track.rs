@@ -1,0 +1,137 @@
+//! Tracks and their sealed chunks. The open end of a track is a journal file of `media`; here is only what is sealed.
+
+use sqlx::FromRow;
+use vitascope_model::capture::MediaKind;
+use vitascope_model::id::{CaptureSessionId, RtStreamId, TrackId};
+use vitascope_model::rtstream::{SealedChunk, Track, TrackRole};
+use vitascope_model::{Error, Result, TimeRange, WallTime};
+
+use crate::db::{OrBroken, unreadable};
+use crate::{Store, Tx};
+
+#[derive(FromRow)]
+struct TrackRow {
+    id: String,
+    user_id: String,
+    rtstream_id: Option<String>,
+    session_id: Option<String>,
+    role: String,
+    kind: String,
+    open: bool,
+}
+
+impl TrackRow {
+    fn into_model(self) -> Result<Track> {
+        Ok(Track {
+            id: self.id.parse()?,
+            owner: self.user_id.parse()?,
+            rtstream_id: self.rtstream_id.map(|id| id.parse()).transpose()?,
+            session_id: self.session_id.map(|id| id.parse()).transpose()?,
+            role: TrackRole::parse(&self.role).ok_or_else(|| unreadable("track role", &self.role))?,
+            kind: MediaKind::parse(&self.kind).ok_or_else(|| unreadable("media kind", &self.kind))?,
+            open: self.open,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct ChunkRow {
+    start_us: i64,
+    end_us: i64,
+    bytes: i64,
+    samples: i64,
+    object: String,
+    sample_index: Vec<u8>,
+}
+
+/// Where a track begins and ends, and how much it is, as far as it is sealed.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct Extent {
+    pub start_us: i64,
+    pub end_us: i64,
+    pub bytes: i64,
+}
+
+impl Store {
+    pub async fn get_track(&self, id: &TrackId) -> Result<Track> {
+        const SQL: &str = "select * from track where id = $1";
+        let row: Option<TrackRow> =
+            sqlx::query_as(SQL).bind(id.as_str()).fetch_optional(&self.readers).await.or_broken()?;
+        row.ok_or_else(|| Error::not_found(format_args!("track {id}")))?.into_model()
+    }
+
+    pub async fn find_rtstream_track(&self, rtstream: &RtStreamId) -> Result<Option<Track>> {
+        const SQL: &str = "select * from track where rtstream_id = $1";
+        let query = sqlx::query_as(SQL).bind(rtstream.as_str());
+        let row: Option<TrackRow> = query.fetch_optional(&self.readers).await.or_broken()?;
+        row.map(TrackRow::into_model).transpose()
+    }
+
+    pub async fn find_mix_track(&self, session: &CaptureSessionId) -> Result<Option<Track>> {
+        const SQL: &str = "select * from track where session_id = $1 and role = 'mix'";
+        let query = sqlx::query_as(SQL).bind(session.as_str());
+        let row: Option<TrackRow> = query.fetch_optional(&self.readers).await.or_broken()?;
+        row.map(TrackRow::into_model).transpose()
+    }
+
+    /// Tracks that still grow, or did when a server was killed.
+    pub async fn list_open_tracks(&self) -> Result<Vec<Track>> {
+        let rows: Vec<TrackRow> =
+            sqlx::query_as("select * from track where open order by id").fetch_all(&self.readers).await.or_broken()?;
+        rows.into_iter().map(TrackRow::into_model).collect()
+    }
+
+    /// The chunks that hold something of `range`, in order.
+    pub async fn list_chunks(&self, track: &TrackId, range: TimeRange) -> Result<Vec<SealedChunk>> {
+        const SQL: &str = "select start_us, end_us, bytes, samples, object, sample_index from chunk
+            where track_id = $1 and end_us > $2 and start_us < $3 order by start_us";
+        let query = sqlx::query_as(SQL).bind(track.as_str()).bind(range.start().0).bind(range.end().0);
+        let rows: Vec<ChunkRow> = query.fetch_all(&self.readers).await.or_broken()?;
+        Ok(rows
+            .into_iter()
+            .map(|r| SealedChunk {
+                start: WallTime(r.start_us),
+                end: WallTime(r.end_us),
+                bytes: r.bytes,
+                samples: r.samples,
+                object: r.object,
+                index: r.sample_index,
+            })
+            .collect())
+    }
+
+    pub async fn track_extent(&self, track: &TrackId) -> Result<Option<Extent>> {
+        const SQL: &str = "select min(start_us) as start_us, max(end_us) as end_us, sum(bytes) as bytes from chunk
+            where track_id = $1 group by track_id";
+        sqlx::query_as(SQL).bind(track.as_str()).fetch_optional(&self.readers).await.or_broken()
+    }
+}
+
+pub async fn insert(tx: &mut Tx, t: &Track) -> Result<()> {
+    const SQL: &str = "insert into track (id, user_id, rtstream_id, session_id, role, kind, open)
+        values ($1, $2, $3, $4, $5, $6, $7)";
+    let query = sqlx::query(SQL).bind(t.id.as_str()).bind(t.owner.as_str());
+    let query =
+        query.bind(t.rtstream_id.as_ref().map(|id| id.as_str())).bind(t.session_id.as_ref().map(|id| id.as_str()));
+    query.bind(t.role.as_str()).bind(t.kind.as_str()).bind(t.open).execute(tx).await.or_broken()?;
+    Ok(())
+}
+
+pub async fn set_open(tx: &mut Tx, id: &TrackId, open: bool) -> Result<()> {
+    sqlx::query("update track set open = $2 where id = $1")
+        .bind(id.as_str())
+        .bind(open)
+        .execute(tx)
+        .await
+        .or_broken()?;
+    Ok(())
+}
+
+/// Sealing the same chunk again (after a crash between file and row) changes nothing.
+pub async fn insert_chunk(tx: &mut Tx, track: &TrackId, c: &SealedChunk) -> Result<()> {
+    const SQL: &str = "insert into chunk (track_id, start_us, end_us, bytes, samples, object, sample_index)
+        values ($1, $2, $3, $4, $5, $6, $7) on conflict (track_id, start_us) do nothing";
+    let query = sqlx::query(SQL).bind(track.as_str()).bind(c.start.0).bind(c.end.0).bind(c.bytes).bind(c.samples);
+    query.bind(&c.object).bind(&c.index).execute(tx).await.or_broken()?;
+    Ok(())
+}

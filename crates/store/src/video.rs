@@ -1,0 +1,91 @@
+//! Videos: names, and the ranges of tracks that they own.
+
+use sqlx::FromRow;
+use vitascope_model::id::{CollectionId, UserId, VideoId};
+use vitascope_model::stream::{AssetPart, Video};
+use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
+
+use crate::db::OrBroken;
+use crate::{Store, Tx};
+
+#[derive(FromRow)]
+struct VideoRow {
+    id: String,
+    user_id: String,
+    collection_id: String,
+    name: String,
+    length_us: i64,
+    bytes: i64,
+    stream_id: String,
+    created_at_us: i64,
+}
+
+#[derive(FromRow)]
+struct PartRow {
+    track_id: String,
+    start_us: i64,
+    end_us: i64,
+}
+
+impl VideoRow {
+    fn into_model(self, parts: Vec<AssetPart>) -> Result<Video> {
+        Ok(Video {
+            id: self.id.parse()?,
+            owner: self.user_id.parse()?,
+            collection_id: self.collection_id.parse()?,
+            name: self.name,
+            length: Span(self.length_us),
+            bytes: self.bytes,
+            stream_id: self.stream_id,
+            created_at: WallTime(self.created_at_us),
+            parts,
+        })
+    }
+}
+
+impl Store {
+    pub async fn get_video(&self, user: &UserId, id: &VideoId) -> Result<Video> {
+        let found = self.find_video(id).await?.filter(|v| v.owner == *user);
+        found.ok_or_else(|| Error::not_found(format_args!("video {id}")))
+    }
+
+    pub async fn find_video(&self, id: &VideoId) -> Result<Option<Video>> {
+        const VIDEO: &str = "select * from video where id = $1";
+        const PARTS: &str = "select track_id, start_us, end_us from video_part where video_id = $1 order by position";
+        let row: Option<VideoRow> =
+            sqlx::query_as(VIDEO).bind(id.as_str()).fetch_optional(&self.readers).await.or_broken()?;
+        let Some(row) = row else { return Ok(None) };
+        let rows: Vec<PartRow> = sqlx::query_as(PARTS).bind(id.as_str()).fetch_all(&self.readers).await.or_broken()?;
+        let parts = rows.into_iter().map(|p| {
+            let range = TimeRange::new(WallTime(p.start_us), WallTime(p.end_us))
+                .ok_or_else(|| Error::internal(format!("video {id} has an empty part")))?;
+            Ok(AssetPart { track_id: p.track_id.parse()?, range })
+        });
+        row.into_model(parts.collect::<Result<_>>()?).map(Some)
+    }
+
+    /// Newest first, without their parts.
+    pub async fn list_videos(&self, user: &UserId, collection: Option<&CollectionId>) -> Result<Vec<Video>> {
+        const SQL: &str =
+            "select * from video where user_id = $1 and ($2 is null or collection_id = $2) order by id desc";
+        let query = sqlx::query_as(SQL).bind(user.as_str()).bind(collection.map(CollectionId::as_str));
+        let rows: Vec<VideoRow> = query.fetch_all(&self.readers).await.or_broken()?;
+        rows.into_iter().map(|row| row.into_model(Vec::new())).collect()
+    }
+}
+
+pub async fn insert(tx: &mut Tx, v: &Video) -> Result<()> {
+    const VIDEO: &str =
+        "insert into video (id, user_id, collection_id, name, length_us, bytes, stream_id, created_at_us)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)";
+    const PART: &str =
+        "insert into video_part (video_id, position, track_id, start_us, end_us) values ($1, $2, $3, $4, $5)";
+    let query = sqlx::query(VIDEO).bind(v.id.as_str()).bind(v.owner.as_str()).bind(v.collection_id.as_str());
+    let query = query.bind(&v.name).bind(v.length.0).bind(v.bytes).bind(&v.stream_id).bind(v.created_at.0);
+    query.execute(&mut *tx).await.or_broken()?;
+    for (position, part) in v.parts.iter().enumerate() {
+        let query = sqlx::query(PART).bind(v.id.as_str()).bind(position as i64).bind(part.track_id.as_str());
+        query.bind(part.range.start().0).bind(part.range.end().0).execute(&mut *tx).await.or_broken()?;
+    }
+    Ok(())
+}
