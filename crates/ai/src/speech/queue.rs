@@ -1,0 +1,117 @@
+//! The decode jobs of all channels: finals first, then pauses, then whoever waits longest; one job of a channel at a time, so that
+//! what it hears stays in order. A job on an open utterance holds no sound until a worker takes it, so an interim decodes the newest.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::channel::State;
+use super::clip::{Clip, Decoded};
+use super::live::Utterance;
+
+/// In order of urgency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// The utterance is over.
+    Final,
+    /// A pause: a complete decode, which is the final if nobody goes on.
+    Pause,
+    Interim,
+}
+
+/// What a channel and its jobs share.
+pub(super) struct Channel {
+    pub(super) state: Mutex<State>,
+    pub(super) sink: Box<dyn Fn(Utterance) + Send + Sync>,
+    is_running: AtomicBool,
+    pending: AtomicUsize,
+}
+
+impl Channel {
+    pub(super) fn new(state: State, sink: Box<dyn Fn(Utterance) + Send + Sync>) -> Channel {
+        Channel { state: Mutex::new(state), sink, is_running: AtomicBool::new(false), pending: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) struct Job {
+    pub(super) kind: Kind,
+    pub(super) channel: Arc<Channel>,
+    pub(super) utterance: u64,
+    pub(super) asked: Instant,
+    /// Of an utterance that is over: its sound, and its decode if that is done already.
+    pub(super) closed: Option<(Clip, Option<Decoded>)>,
+}
+
+#[derive(Default)]
+struct Inner {
+    jobs: Vec<Job>,
+    /// Smoothed seconds that jobs waited.
+    wait: f32,
+    stopped: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    /// A job came, or one ended.
+    changed: Condvar,
+}
+
+impl Queue {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wait_time(&self) -> f32 {
+        self.inner().wait
+    }
+
+    pub(super) fn push(&self, job: Job) {
+        job.channel.pending.fetch_add(1, Ordering::AcqRel);
+        self.inner().jobs.push(job);
+        self.changed.notify_one();
+    }
+
+    /// The next job for a worker; `None` when the workers are to end.
+    pub(super) fn take(&self) -> Option<Job> {
+        let mut inner = self.inner();
+        loop {
+            if inner.stopped {
+                return None;
+            }
+            let free = (0..inner.jobs.len()).filter(|i| !inner.jobs[*i].channel.is_running.load(Ordering::Acquire));
+            if let Some(i) = free.min_by_key(|i| (inner.jobs[*i].kind, inner.jobs[*i].asked)) {
+                let job = inner.jobs.swap_remove(i);
+                job.channel.is_running.store(true, Ordering::Release);
+                inner.wait = 0.9 * inner.wait + 0.1 * job.asked.elapsed().as_secs_f32();
+                return Some(job);
+            }
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A worker is through with a job of `channel`.
+    pub(super) fn done(&self, channel: &Channel) {
+        let _held = self.inner();
+        channel.is_running.store(false, Ordering::Release);
+        channel.pending.fetch_sub(1, Ordering::AcqRel);
+        self.changed.notify_all();
+    }
+
+    /// Blocks until no job of `channel` is left.
+    pub(super) fn wait_for(&self, channel: &Channel) {
+        let mut inner = self.inner();
+        while channel.pending.load(Ordering::Acquire) > 0 && !inner.stopped {
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.inner().stopped = true;
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,120 @@
+//! What is heard against what was said: read speech loud and quiet, sound without words, and channels side by side.
+#![expect(clippy::disallowed_methods, reason = "a test finds the models by the environment")]
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use vitascope_ai::models::Installed;
+use vitascope_ai::speech::score::word_errors;
+use vitascope_ai::speech::{LiveConfig, LiveTranscriber, RATE, Utterance};
+
+use crate::wav;
+
+fn models() -> PathBuf {
+    let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    let cache =
+        || variable("XDG_CACHE_HOME").map(PathBuf::from).or(variable("HOME").map(|h| PathBuf::from(h).join(".cache")));
+    variable("VITASCOPE_MODELS_DIR").map_or_else(|| cache().unwrap().join("vitascope/models"), PathBuf::from)
+}
+
+fn transcriber() -> &'static LiveTranscriber {
+    static LOADED: OnceLock<LiveTranscriber> = OnceLock::new();
+    LOADED.get_or_init(|| {
+        Installed::read(&models()).unwrap().verify().unwrap();
+        LiveTranscriber::load(&models(), LiveConfig::default(), 2).unwrap()
+    })
+}
+
+fn speech(name: &str) -> Vec<f32> {
+    wav::read(&models().join("speech").join(name))
+}
+
+fn text(finals: &[Utterance]) -> String {
+    finals.iter().map(|u| u.text.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+#[track_caller]
+fn assert_heard(pcm: &[f32], reference: &str, most_percent: usize) {
+    let heard = text(&transcriber().transcribe(pcm).unwrap());
+    let (errors, words) = word_errors(reference, &heard);
+    println!("{errors} of {words} words wrong: {heard}");
+    assert!(errors * 100 <= words * most_percent, "{errors} of {words}: {heard}");
+}
+
+const TWO_CITIES: &str = include_str!("../../../../fixtures/speech/two_cities.txt");
+const BECKETT: &str = include_str!("../../../../fixtures/speech/beckett.txt");
+
+#[test]
+fn read_speech_is_heard() {
+    assert_heard(&speech("two_cities.wav"), TWO_CITIES, 8);
+    assert_heard(&speech("beckett.wav"), BECKETT, 17);
+}
+
+#[test]
+fn quiet_speech_is_heard() {
+    let quiet: Vec<f32> = speech("two_cities.wav").iter().map(|s| s * 0.0316).collect();
+    assert_heard(&quiet, TWO_CITIES, 12);
+}
+
+#[test]
+fn there_are_no_words_where_nobody_speaks() {
+    let mut state = 1_u32;
+    let mut noise = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let n = 10 * RATE;
+    let tone = |i: usize, hertz: f32| (i as f32 * hertz * std::f32::consts::TAU / RATE as f32).sin();
+    let silence = vec![0.0; n];
+    let hiss: Vec<f32> = (0..n).map(|_| 0.003 * noise()).collect();
+    let loud: Vec<f32> = (0..n).map(|_| 0.3 * noise()).collect();
+    let beeps: Vec<f32> = (0..n).map(|i| if i / 1600 % 10 == 0 { 0.4 * tone(i, 1000.0) } else { 0.0 }).collect();
+    let chord: Vec<f32> = (0..n).map(|i| 0.2 * (tone(i, 220.0) + tone(i, 277.2) + tone(i, 329.6))).collect();
+    for (name, pcm) in
+        [("silence", silence), ("hiss", hiss), ("white noise", loud), ("beeps", beeps), ("a chord", chord)]
+    {
+        assert_eq!(text(&transcriber().transcribe(&pcm).unwrap()), "", "{name}");
+    }
+}
+
+#[test]
+fn words_have_times_in_order_within_their_utterance() {
+    let finals = transcriber().transcribe(&speech("beckett.wav")).unwrap();
+    assert!(finals.len() > 1);
+    for u in &finals {
+        assert!(!u.words.is_empty() && u.confidence > 0.2 && u.confidence <= 1.0);
+        let joined = u.words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
+        assert_eq!(word_errors(&u.text, &joined).0, 0, "{} / {joined}", u.text);
+        assert!(u.words.windows(2).all(|w| w[0].start <= w[1].start), "{:?}", u.words);
+        assert!(u.words.iter().all(|w| w.start <= w.end && w.end.0 <= u.end.0 + 500_000), "{u:?}");
+    }
+    assert!(finals.windows(2).all(|f| f[0].end <= f[1].start && f[0].number < f[1].number));
+}
+
+#[test]
+fn several_channels_at_once_all_finish_and_each_final_comes_once() {
+    let pcm = speech("beckett.wav");
+    let heard: Vec<Arc<Mutex<Vec<Utterance>>>> = (0..4).map(|_| Arc::default()).collect();
+    std::thread::scope(|scope| {
+        for (n, list) in heard.iter().enumerate() {
+            let pcm = &pcm;
+            scope.spawn(move || {
+                let list = list.clone();
+                let mut channel = transcriber().open(Box::new(move |u| list.lock().unwrap().push(u)));
+                pcm.chunks(300 + 977 * n).for_each(|piece| channel.push(piece).unwrap());
+                assert_eq!(channel.position(), pcm.len() as u64);
+                channel.finish().unwrap();
+            });
+        }
+    });
+    for list in &heard {
+        let list = list.lock().unwrap();
+        let finals: Vec<u64> = list.iter().filter(|u| u.is_final).map(|u| u.number).collect();
+        assert!(!finals.is_empty() && finals.windows(2).all(|n| n[0] < n[1]), "{finals:?}");
+        for u in list.iter().filter(|u| !u.is_final) {
+            assert!(finals.contains(&u.number), "an interim without a final: {u:?}");
+        }
+        let order: Vec<u64> = list.iter().map(|u| u.number).collect();
+        assert!(order.is_sorted(), "{order:?}");
+    }
+}
