@@ -1,0 +1,89 @@
+//! Collections: made, renamed, deleted; and the default one, which every user has.
+
+use vitascope_model::collection::Collection;
+use vitascope_model::id::{CollectionId, UserId};
+use vitascope_model::{Error, Result};
+use vitascope_store::collection;
+
+use super::{App, mint};
+
+/// What of a collection a client may choose; `None` leaves it as it is.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub is_public: Option<bool>,
+}
+
+/// The user's default collection, made when it is first needed.
+pub async fn default_of(app: &App, user: &UserId) -> Result<Collection> {
+    if let Some(found) = app.store.find_default_collection(user).await? {
+        return Ok(found);
+    }
+    let made = Collection {
+        id: mint!(app, CollectionId),
+        owner: user.clone(),
+        name: "Default Collection".to_owned(),
+        description: "Where everything goes that names no other collection".to_owned(),
+        is_public: false,
+        is_default: true,
+        created_at: app.now(),
+    };
+    app.store.write(move |tx| Box::pin(async move { collection::insert(tx, &made).await })).await?;
+    // Another request may have been quicker: the row that is there is the right one.
+    app.store.find_default_collection(user).await?.ok_or_else(|| Error::internal("the default collection is missing"))
+}
+
+pub async fn create(app: &App, user: &UserId, wishes: Wishes) -> Result<Collection> {
+    let name = wishes.name.filter(|n| !n.trim().is_empty()).ok_or_else(|| Error::invalid("name is required"))?;
+    let made = Collection {
+        id: mint!(app, CollectionId),
+        owner: user.clone(),
+        name,
+        description: wishes.description.unwrap_or_default(),
+        is_public: wishes.is_public.unwrap_or(false),
+        is_default: false,
+        created_at: app.now(),
+    };
+    let row = made.clone();
+    app.store.write(move |tx| Box::pin(async move { collection::insert(tx, &row).await })).await?;
+    Ok(made)
+}
+
+pub async fn update(app: &App, user: &UserId, mut found: Collection, wishes: Wishes) -> Result<Collection> {
+    only_owner(user, &found)?;
+    if let Some(name) = wishes.name {
+        found.name = name;
+    }
+    if let Some(description) = wishes.description {
+        found.description = description;
+    }
+    if let Some(is_public) = wishes.is_public {
+        found.is_public = is_public;
+    }
+    let row = found.clone();
+    app.store.write(move |tx| Box::pin(async move { collection::update(tx, &row).await })).await?;
+    Ok(found)
+}
+
+/// Only an empty collection goes: what it holds is never lost by the way.
+pub async fn delete(app: &App, user: &UserId, found: Collection) -> Result<()> {
+    only_owner(user, &found)?;
+    if found.is_default {
+        return Err(Error::invalid("the default collection cannot be deleted"));
+    }
+    app.store
+        .write(move |tx| {
+            Box::pin(async move {
+                if !collection::is_empty(tx, &found.id).await? {
+                    return Err(Error::conflict("the collection is not empty: its videos and sessions must go first"));
+                }
+                collection::delete(tx, &found.id).await
+            })
+        })
+        .await
+}
+
+fn only_owner(user: &UserId, found: &Collection) -> Result<()> {
+    if found.owner == *user { Ok(()) } else { Err(Error::denied("only its owner may change a public collection")) }
+}

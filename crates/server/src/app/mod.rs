@@ -1,0 +1,108 @@
+//! The use cases: every write of the server. They take nouns, open the transaction, and put a change, its job and its event into one commit.
+//! Nothing here knows a request or a response; `http`, `rtsp`, `live`, `jobs` and `events` call it.
+
+pub mod account;
+pub mod capture;
+pub mod collection;
+pub mod export;
+pub mod playback;
+pub mod recording;
+pub mod stream;
+pub mod transcript;
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vitascope_model::error::Context;
+use vitascope_model::{Clock, Result, WallTime};
+use vitascope_store::{Objects, Store};
+
+use crate::config::Config;
+use crate::events::Sockets;
+use crate::live::ingest::Ingest;
+use crate::live::session::Sessions;
+use crate::live::transcribe::Transcriber;
+use crate::metrics::Metrics;
+use crate::outbound::Outbound;
+use crate::random;
+
+/// Everything a request or a task may need. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub store: Store,
+    pub objects: Objects,
+    pub clock: Arc<dyn Clock>,
+    pub config: Arc<Config>,
+    pub tracker: TaskTracker,
+    pub shutdown: CancellationToken,
+    pub ingest: Arc<Ingest>,
+    pub sessions: Arc<Sessions>,
+    pub sockets: Arc<Sockets>,
+    pub transcriber: Arc<Transcriber>,
+    pub outbound: Arc<Outbound>,
+    pub metrics: Arc<Metrics>,
+    pub plans: Arc<playback::PlanCache>,
+    /// Rung after a commit that left something in the outbox, or a job.
+    pub outbox_bell: Arc<Notify>,
+    pub webhook_bell: Arc<Notify>,
+    pub job_bell: Arc<Notify>,
+    /// Rung for all who wait when a job has ended.
+    pub job_done: Arc<Notify>,
+    /// The key with which stream ids are made.
+    stream_secret: Arc<str>,
+}
+
+impl App {
+    /// Opens the data folder. Nothing listens and nothing runs yet.
+    pub async fn open(config: Config, clock: Arc<dyn Clock>) -> Result<App> {
+        std::fs::create_dir_all(&config.data_dir).internal(format_args!("make {}", config.data_dir.display()))?;
+        let store = Store::open(&config.data_dir.join("vitascope.db")).await?;
+        let objects = Objects::local(&config.data_dir.join("objects"))?;
+        let fresh = random::secret_name();
+        let secret = store
+            .write(move |tx| {
+                Box::pin(async move { vitascope_store::setting::get_or_insert(tx, "stream_secret", &fresh).await })
+            })
+            .await?;
+        let outbound = Arc::new(Outbound::new(&config)?);
+        Ok(App {
+            store,
+            objects,
+            clock,
+            tracker: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+            ingest: Arc::new(Ingest::default()),
+            sessions: Arc::default(),
+            sockets: Arc::default(),
+            transcriber: Arc::new(Transcriber::new(config.models_dir.clone(), config.speech_workers)),
+            outbound,
+            metrics: Arc::default(),
+            plans: Arc::default(),
+            outbox_bell: Arc::default(),
+            webhook_bell: Arc::default(),
+            job_bell: Arc::default(),
+            job_done: Arc::default(),
+            stream_secret: secret.into(),
+            config: Arc::new(config),
+        })
+    }
+
+    pub fn now(&self) -> WallTime {
+        self.clock.now()
+    }
+
+    /// A task that shutdown waits for.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(task);
+    }
+}
+
+/// Mints an id of the wanted kind.
+macro_rules! mint {
+    ($app:expr, $id:ty) => {
+        <$id>::mint($app.now(), $crate::random::bytes())
+    };
+}
+pub(crate) use mint;

@@ -1,0 +1,139 @@
+//! From a stream's id to what a player gets: the tracks behind it, the plan made from their indexes, and the bytes of a segment.
+//! Finished plans are kept; a plan of something that still grows is made anew for each request, from rows and the open journal.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use vitascope_media::compile::{Plan, PlanOptions, plan};
+use vitascope_media::track::{Chunk, Place, TrackView, open_chunks};
+use vitascope_model::capture::MediaKind;
+use vitascope_model::error::Context;
+use vitascope_model::rtstream::Track;
+use vitascope_model::stream::{Piece, Stream};
+use vitascope_model::{Error, Result, TimeRange};
+
+use super::App;
+use super::recording::journal_dir;
+
+/// Plans kept: about 20 bytes a sample, so an hour with sound is some 5 MB.
+const KEPT_PLANS: usize = 32;
+
+/// The plans of finished streams that were asked for last.
+#[derive(Default)]
+pub struct PlanCache(Mutex<VecDeque<(String, Arc<Plan>)>>);
+
+impl PlanCache {
+    fn get(&self, id: &str) -> Option<Arc<Plan>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|(key, _)| key == id).map(|(_, plan)| plan.clone())
+    }
+
+    fn keep(&self, id: &str, plan: &Arc<Plan>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(key, _)| key != id);
+        kept.push_front((id.to_owned(), plan.clone()));
+        kept.truncate(KEPT_PLANS);
+    }
+}
+
+/// The plan of a stream as it is now.
+pub async fn plan_of(app: &App, stream: &Stream) -> Result<Arc<Plan>> {
+    if let Some(kept) = app.plans.get(&stream.id) {
+        return Ok(kept);
+    }
+    let (video, audio, range) = tracks_of(app, &stream.piece).await?;
+    let growing = [&video, &audio].into_iter().flatten().any(|t| t.growing);
+    let made =
+        tokio::task::spawn_blocking(move || plan(video.as_ref(), audio.as_ref(), range, &PlanOptions::default()));
+    let made = Arc::new(made.await.internal("plan a stream")??);
+    if !growing {
+        app.plans.keep(&stream.id, &made);
+    }
+    Ok(made)
+}
+
+async fn tracks_of(app: &App, piece: &Piece) -> Result<(Option<TrackView>, Option<TrackView>, TimeRange)> {
+    match piece {
+        Piece::RtStream { id, range } => {
+            let track = app.store.find_rtstream_track(id).await?;
+            let track = track.ok_or_else(|| Error::not_found(format_args!("a recording of rtstream {id}")))?;
+            let view = view_of(app, &track, *range).await?;
+            let (video, audio) = if track.kind == MediaKind::Video { (Some(view), None) } else { (None, Some(view)) };
+            Ok((video, audio, *range))
+        }
+        Piece::Video { id } => {
+            let video = app.store.find_video(id).await?.ok_or_else(|| Error::not_found(format_args!("video {id}")))?;
+            let range = video.parts.first().ok_or_else(|| Error::internal(format!("video {id} has no parts")))?.range;
+            let (mut picture, mut sound) = (None, None);
+            for part in &video.parts {
+                let track = app.store.get_track(&part.track_id).await?;
+                let view = view_of(app, &track, part.range).await?;
+                *(if track.kind == MediaKind::Video { &mut picture } else { &mut sound }) = Some(view);
+            }
+            Ok((picture, sound, range))
+        }
+    }
+}
+
+/// Sealed chunks and the open end as one list; the seam does not show.
+async fn view_of(app: &App, track: &Track, range: TimeRange) -> Result<TrackView> {
+    // The open end first: a chunk that is sealed in between is then seen twice rather than never.
+    let mut open = Vec::new();
+    if track.open {
+        let folder = journal_dir(app, &track.id);
+        let read =
+            tokio::task::spawn_blocking(move || if folder.is_dir() { open_chunks(&folder) } else { Ok(Vec::new()) });
+        open = read.await.internal("read a journal")??;
+    }
+    let rows = app.store.list_chunks(&track.id, range).await?;
+    let mut chunks = Vec::with_capacity(rows.len() + open.len());
+    for row in rows {
+        chunks.push(Chunk::from_index(row.start, row.end, &row.index, Place::Object(row.object))?);
+    }
+    chunks.extend(open.into_iter().filter(|c| c.end > range.start() && c.start < range.end()));
+    Ok(TrackView::new(chunks, track.open && range.end() > app.now()))
+}
+
+/// The bytes of segment `n`, gathered from where its samples lie.
+pub async fn segment(app: &App, plan: &Plan, n: usize) -> Result<Bytes> {
+    let layout = plan.segment_layout(n).ok_or_else(|| Error::not_found(format_args!("segment {n}")))?;
+    let mut out = BytesMut::with_capacity(layout.size() as usize);
+    for part in layout.parts() {
+        match part {
+            vitascope_media::compile::SegmentPart::Bytes(bytes) => out.extend_from_slice(bytes),
+            vitascope_media::compile::SegmentPart::Slice(slice) => {
+                out.extend_from_slice(&read_slice(app, &slice.place, slice.offset, slice.length).await?);
+            }
+        }
+    }
+    Ok(out.freeze())
+}
+
+async fn read_slice(app: &App, place: &Place, offset: u64, length: u64) -> Result<Bytes> {
+    let Place::File(path) = place else {
+        let Place::Object(key) = place else { unreachable!("a place is an object or a file") };
+        return app.objects.range(key, offset, length).await;
+    };
+    let file = path.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        use std::os::unix::fs::FileExt;
+        let mut out = vec![0; length as usize];
+        std::fs::File::open(&file)?.read_exact_at(&mut out, offset).map(|()| out)
+    });
+    match read.await.internal("read a journal")? {
+        Ok(bytes) => Ok(bytes.into()),
+        // Sealed since the plan was made: the same bytes are an object now.
+        Err(_) => app.objects.range(&object_of(path)?, offset, length).await,
+    }
+}
+
+/// The key under which a journal file was sealed: `seal_chunk` names objects by track and start.
+fn object_of(journal_file: &std::path::Path) -> Result<String> {
+    let name = journal_file.file_name().and_then(|n| n.to_str());
+    let track = journal_file.parent().and_then(|p| p.file_name()).and_then(|n| n.to_str());
+    match (track, name) {
+        (Some(track), Some(name)) => Ok(format!("tracks/{track}/{name}")),
+        _ => Err(Error::internal("a journal file without a track")),
+    }
+}

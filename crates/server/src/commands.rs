@@ -1,0 +1,87 @@
+//! The small subcommands: they print for a person and exit.
+#![expect(clippy::print_stdout, reason = "printing is what these commands are for")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use vitascope_ai::models::Installed;
+use vitascope_media::process::{CommandLine, Program, output};
+use vitascope_model::{Error, Result};
+
+use crate::app::{App, account};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::http::route_list;
+
+/// Mints an API key for the owner of the installation.
+pub async fn key(config: Config) -> Result<()> {
+    let app = App::open(config, Arc::new(SystemClock::new())).await?;
+    let minted = account::bootstrap(&app).await?;
+    let user = app.store.find_first_user().await?.ok_or_else(|| Error::internal("there is no user"))?;
+    let key = match minted {
+        Some(key) => key,
+        None => account::mint_key(&app, &user).await?,
+    };
+    println!("{key}");
+    Ok(())
+}
+
+/// Lists the installed models; fails if a file is missing or not what was installed.
+pub fn models(config: &Config) -> Result<()> {
+    let installed = Installed::read(&config.models_dir)?;
+    for model in installed.list() {
+        println!("{:<24} {:>6.1} MB  {}", model.name, model.bytes() as f64 / 1e6, model.licence);
+    }
+    installed.verify()?;
+    println!("all files in {} are what was installed", config.models_dir.display());
+    Ok(())
+}
+
+/// Checks what the server needs from the machine.
+pub async fn doctor(config: &Config) -> Result<()> {
+    let checks = [
+        ("ffmpeg", ffmpeg_version().await),
+        ("speech models", Installed::read(&config.models_dir).and_then(|m| m.verify()).map(|()| "verified".to_owned())),
+        ("data folder", writable(&config.data_dir).map(|()| config.data_dir.display().to_string())),
+    ];
+    let mut missing = 0;
+    for (what, found) in checks {
+        match found {
+            Ok(detail) => println!("ok       {what}: {detail}"),
+            Err(error) => {
+                missing += 1;
+                println!("missing  {what}: {error}");
+            }
+        }
+    }
+    if missing == 0 {
+        Ok(())
+    } else {
+        Err(Error::unavailable(format!("{missing} of the parts above are missing; ./run setup installs them")))
+    }
+}
+
+async fn ffmpeg_version() -> Result<String> {
+    let line = CommandLine::new(Program::Ffmpeg, ["-hide_banner", "-version"]);
+    let text = output(&line, 1 << 20, Duration::from_secs(10)).await?;
+    Ok(String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned())
+}
+
+fn writable(folder: &std::path::Path) -> Result<()> {
+    use vitascope_model::error::Context;
+    std::fs::create_dir_all(folder).internal(format_args!("make {}", folder.display()))?;
+    let probe = folder.join(".writable");
+    std::fs::write(&probe, b"").internal(format_args!("write to {}", folder.display()))?;
+    std::fs::remove_file(&probe).internal(format_args!("write to {}", folder.display()))
+}
+
+/// Prints `done METHOD PATH` or `501 METHOD PATH` for every operation.
+pub fn routes() {
+    let routes = route_list();
+    for (method, path) in routes.built {
+        println!("done {method} {path}");
+    }
+    for (method, path) in routes.unbuilt {
+        println!("501 {method} {path}");
+    }
+}

@@ -1,0 +1,173 @@
+//! The only reader of the environment in this binary: environment and TOML file in, one checked `Config` out.
+//! Keys of the file are the names of the variables without `VITASCOPE_`, in lower case; the environment wins.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use vitascope_model::error::Context;
+use vitascope_model::{Error, Result};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub rtsp_listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub models_dir: PathBuf,
+    /// Without a slash at the end.
+    pub public_url: String,
+    pub rtsp_public_url: String,
+    /// The bootstrap key, if given.
+    pub api_key: Option<String>,
+    /// Whether URLs of clients may point at loopback and private networks.
+    pub allow_private_urls: bool,
+    /// Threads that run speech models.
+    pub speech_workers: usize,
+    pub log: String,
+    pub log_json: bool,
+}
+
+/// Every key there is: a misspelt one is an error, not a silence.
+const KEYS: &[&str] = &[
+    "listen",
+    "rtsp_listen",
+    "data_dir",
+    "models_dir",
+    "public_url",
+    "rtsp_public_url",
+    "api_key",
+    "allow_private_urls",
+    "speech_workers",
+    "log",
+    "log_format",
+    "config",
+];
+
+/// Variables of the design that belong to parts which are not built yet: accepted, and named in a warning.
+const FUTURE_KEYS: &[&str] =
+    &["rtmp_listen", "rtmp_public_url", "database_url", "objects_url", "events_url", "trusted_proxies"];
+
+impl Config {
+    /// From the process's environment, and the file that `VITASCOPE_CONFIG` names.
+    #[expect(clippy::disallowed_methods, reason = "the one place of this binary that reads the environment")]
+    pub fn from_environment() -> Result<Config> {
+        let mut raw = BTreeMap::new();
+        let mut home = (None, None);
+        for (name, value) in std::env::vars() {
+            match name.as_str() {
+                "XDG_CACHE_HOME" => home.0 = Some(value).filter(|v| !v.is_empty()),
+                "HOME" => home.1 = Some(value),
+                _ => {
+                    if let Some(key) = name.strip_prefix("VITASCOPE_") {
+                        raw.insert(key.to_ascii_lowercase(), value);
+                    }
+                }
+            }
+        }
+        let cache = home.0.map(PathBuf::from).or(home.1.map(|h| Path::new(&h).join(".cache")));
+        Config::from_raw(raw, cache.unwrap_or_else(|| PathBuf::from(".cache")))
+    }
+
+    fn from_raw(environment: BTreeMap<String, String>, cache: PathBuf) -> Result<Config> {
+        let mut raw = match environment.get("config") {
+            Some(file) => read_file(Path::new(file))?,
+            None => BTreeMap::new(),
+        };
+        // Variables for other programs of ours may stand in the environment; in the file every key must be known.
+        raw.extend(
+            environment
+                .into_iter()
+                .filter(|(key, _)| KEYS.contains(&key.as_str()) || FUTURE_KEYS.contains(&key.as_str())),
+        );
+        let text = |key: &str| raw.get(key).map(String::as_str).filter(|v| !v.is_empty());
+        let listen: SocketAddr = parse("listen", text("listen").unwrap_or("127.0.0.1:8484"))?;
+        let rtsp_listen: SocketAddr = parse("rtsp_listen", text("rtsp_listen").unwrap_or("127.0.0.1:8554"))?;
+        let url = |key: &str, scheme: &str, at: SocketAddr| {
+            text(key).map_or_else(|| format!("{scheme}://{at}"), |u| u.trim_end_matches('/').to_owned())
+        };
+        Ok(Config {
+            listen,
+            rtsp_listen,
+            data_dir: PathBuf::from(text("data_dir").unwrap_or("./data")),
+            models_dir: text("models_dir").map_or_else(|| cache.join("vitascope/models"), PathBuf::from),
+            public_url: url("public_url", "http", listen),
+            rtsp_public_url: url("rtsp_public_url", "rtsp", rtsp_listen),
+            api_key: text("api_key").map(str::to_owned),
+            allow_private_urls: parse("allow_private_urls", text("allow_private_urls").unwrap_or("false"))?,
+            speech_workers: parse("speech_workers", text("speech_workers").unwrap_or("2"))?,
+            log: text("log").unwrap_or("info").to_owned(),
+            log_json: text("log_format") == Some("json"),
+        })
+    }
+
+    /// Whether only this machine can reach the server.
+    pub fn is_local_only(&self) -> bool {
+        self.listen.ip().is_loopback()
+    }
+
+    /// An absolute URL of ours.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url)
+    }
+}
+
+fn parse<T: std::str::FromStr>(key: &str, text: &str) -> Result<T> {
+    let name = key.to_ascii_uppercase();
+    text.parse().map_err(|_| Error::invalid(format!("VITASCOPE_{name}={text:?} cannot be read")))
+}
+
+fn read_file(file: &Path) -> Result<BTreeMap<String, String>> {
+    let text = std::fs::read_to_string(file).invalid(format_args!("read {}", file.display()))?;
+    let table: toml::Table = text.parse().invalid(format_args!("read {}", file.display()))?;
+    table
+        .into_iter()
+        .map(|(key, value)| {
+            if !KEYS.contains(&key.as_str()) && !FUTURE_KEYS.contains(&key.as_str()) {
+                return Err(Error::invalid(format!("{}: unknown key {key:?}", file.display())));
+            }
+            let value = match value {
+                toml::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            Ok((key, value))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(pairs: &[(&str, &str)]) -> Result<Config> {
+        let raw = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::from_raw(raw, PathBuf::from("/cache"))
+    }
+
+    #[test]
+    fn nothing_set_is_a_server_for_this_machine_alone() {
+        let c = config(&[]).unwrap();
+        assert_eq!(c.public_url, "http://127.0.0.1:8484");
+        assert_eq!(c.rtsp_public_url, "rtsp://127.0.0.1:8554");
+        assert_eq!(c.models_dir, Path::new("/cache/vitascope/models"));
+        assert!(c.is_local_only() && !c.allow_private_urls);
+    }
+
+    #[test]
+    fn what_cannot_be_read_names_its_variable() {
+        let error = config(&[("listen", "everywhere")]).unwrap_err();
+        assert_eq!(error.message, "VITASCOPE_LISTEN=\"everywhere\" cannot be read");
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_a_misspelt_key_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("vitascope.toml");
+        std::fs::write(&file, "listen = \"0.0.0.0:80\"\nallow_private_urls = true\n").unwrap();
+        let file = file.to_str().unwrap();
+        let c = config(&[("config", file), ("listen", "127.0.0.1:1")]).unwrap();
+        assert_eq!(c.listen.port(), 1);
+        assert!(c.allow_private_urls);
+        std::fs::write(file, "lisen = \"0.0.0.0:80\"\n").unwrap();
+        assert!(config(&[("config", file)]).unwrap_err().message.contains("unknown key \"lisen\""));
+    }
+}

@@ -1,0 +1,130 @@
+//! A capture session as the wire has it: one superset for both SDKs and every app that reads it. Every key is always there.
+
+use serde::Serialize;
+use serde_json::Value;
+use vitascope_model::capture::{CaptureSession, Channel, SessionState};
+use vitascope_model::rtstream::RtStream;
+use vitascope_model::stream::Video;
+use vitascope_model::{Error, Result};
+
+use crate::app::{App, stream};
+
+#[derive(Serialize)]
+pub(super) struct SessionView {
+    session_id: String,
+    id: String,
+    collection_id: String,
+    end_user_id: Option<String>,
+    client_id: Option<String>,
+    status: &'static str,
+    callback_url: Option<String>,
+    ws_connection_id: Option<String>,
+    metadata: Value,
+    created_at: String,
+    channels: Vec<ChannelView>,
+    primary_video_channel_id: Option<String>,
+    rtstreams: Vec<SessionStreamView>,
+    export_status: Option<&'static str>,
+    exported_video_id: Option<String>,
+    exported_videos: Value,
+    stream_url: Option<String>,
+    player_url: Option<String>,
+    error: Option<Value>,
+}
+
+#[derive(Serialize)]
+pub(super) struct ChannelView {
+    channel_id: String,
+    name: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    store: bool,
+    is_primary: bool,
+}
+
+/// compat: its `channel_id` is the category (`mic`), while a channel's is the device (`mic:default`).
+#[derive(Serialize)]
+struct SessionStreamView {
+    rtstream_id: String,
+    id: String,
+    channel_id: Option<&'static str>,
+    name: String,
+    media_types: [&'static str; 1],
+    status: &'static str,
+    collection_id: String,
+    created_at: String,
+    sample_rate: i64,
+}
+
+/// Reads what a view needs beside the session itself.
+pub(super) async fn view(app: &App, session: CaptureSession) -> Result<SessionView> {
+    let streams = app.store.list_session_rtstreams(&session.id).await?;
+    let video = match &session.exported_video_id {
+        Some(id) => app.store.find_video(id).await?,
+        None => None,
+    };
+    let metadata = serde_json::from_str(&session.metadata)
+        .map_err(|e| Error::internal(format!("metadata of capture session {}", session.id)).because(e))?;
+    Ok(SessionView {
+        session_id: session.id.to_string(),
+        id: session.id.to_string(),
+        collection_id: session.collection_id.to_string(),
+        status: session.state.as_str(),
+        ws_connection_id: session.ws_connection_id.as_ref().map(ToString::to_string),
+        metadata,
+        created_at: session.created_at.to_string(),
+        channels: session.channels.iter().map(channel).collect(),
+        primary_video_channel_id: session.primary_video().map(|c| c.channel_id.clone()),
+        rtstreams: streams.into_iter().map(session_stream).collect(),
+        export_status: export_status(&session),
+        exported_video_id: session.exported_video_id.as_ref().map(ToString::to_string),
+        exported_videos: exported_videos(&session, video.as_ref()),
+        stream_url: video.as_ref().map(|v| app.config.url(&stream::video_playlist_path(&v.stream_id))),
+        player_url: video.as_ref().map(|v| app.config.url(&stream::player_path(&v.stream_id))),
+        error: session.failure.map(|f| serde_json::json!({ "code": f.code, "message": f.message })),
+        end_user_id: session.end_user_id,
+        client_id: session.client_id,
+        callback_url: session.callback_url,
+    })
+}
+
+pub(super) fn channel(channel: &Channel) -> ChannelView {
+    ChannelView {
+        channel_id: channel.channel_id.clone(),
+        name: channel.name.clone(),
+        kind: channel.kind.as_str(),
+        store: channel.store,
+        is_primary: channel.is_primary,
+    }
+}
+
+fn session_stream(stream: RtStream) -> SessionStreamView {
+    SessionStreamView {
+        rtstream_id: stream.id.to_string(),
+        id: stream.id.to_string(),
+        channel_id: stream.category.map(|c| c.as_str()),
+        name: stream.name,
+        media_types: [stream.kind.as_str()],
+        status: stream.state.as_str(),
+        collection_id: stream.collection_id.to_string(),
+        created_at: stream.created_at.to_string(),
+        sample_rate: super::rtstream::SAMPLE_RATE,
+    }
+}
+
+fn export_status(session: &CaptureSession) -> Option<&'static str> {
+    match session.state {
+        SessionState::Exported => Some("exported"),
+        SessionState::Stopped if session.stores_anything() => Some("exporting"),
+        SessionState::Failed if session.failure.as_ref().is_some_and(|f| f.code == "export_failed") => Some("failed"),
+        _ => None,
+    }
+}
+
+/// By channel; the export shows the primary one.
+fn exported_videos(session: &CaptureSession, video: Option<&Video>) -> Value {
+    match (session.primary_video(), video) {
+        (Some(channel), Some(video)) => serde_json::json!({ channel.channel_id.as_str(): video.id.as_str() }),
+        _ => serde_json::json!({}),
+    }
+}

@@ -1,0 +1,108 @@
+//! What a handler may ask of a request: who calls, the body, the query. Parsing is tolerant where the SDKs are loose,
+//! and each tolerance is named `compat`.
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use vitascope_model::collection::Collection;
+use vitascope_model::id::{CollectionId, ConnectionId, UserId};
+use vitascope_model::{Error, Result};
+
+use super::error::ApiError;
+use crate::app::account::{Caller, identify};
+use crate::app::{App, collection};
+
+/// The largest JSON body; timelines of an editor reach megabytes.
+const MAX_BODY: usize = 10 << 20;
+
+/// The holder of an API key.
+pub(super) struct Owner(pub(super) UserId);
+
+/// The holder of an API key or of a client token.
+pub(super) struct Anyone(pub(super) Caller);
+
+impl FromRequestParts<App> for Anyone {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let secret = compat_access_token(&parts.headers)?;
+        Ok(Anyone(identify(app, secret).await?))
+    }
+}
+
+impl FromRequestParts<App> for Owner {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        match Anyone::from_request_parts(parts, app).await?.0 {
+            Caller::Owner(user) => Ok(Owner(user)),
+            Caller::Client { .. } => {
+                Err(Error::denied("a client token may only start, read and stop a capture session").into())
+            }
+        }
+    }
+}
+
+/// compat: the SDKs send `x-access-token`; OpenAI clients on the same base URL send `Authorization: Bearer`.
+fn compat_access_token(headers: &HeaderMap) -> Result<&str, Error> {
+    let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    let bearer =
+        || header("authorization")?.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let token = header("x-access-token").or_else(|| bearer().map(|(_, token)| token.trim()));
+    token.filter(|t| !t.is_empty()).ok_or_else(|| Error::unauthenticated("an API key is required in x-access-token"))
+}
+
+/// A JSON body.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
+    type Rejection = ApiError;
+
+    /// compat: the Python SDK sends `Content-Type: application/json` with an empty body, which reads as `{}`.
+    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
+        let read = axum::body::to_bytes(request.into_body(), MAX_BODY).await;
+        let bytes =
+            read.map_err(|_| Error::invalid(format!("the body is larger than {MAX_BODY} bytes or broke off")))?;
+        let text = if bytes.trim_ascii().is_empty() { &b"{}"[..] } else { &bytes[..] };
+        let parsed = serde_json::from_slice(text)
+            .map_err(|e| Error::invalid(format!("the body is not what this call takes: {e}")))?;
+        Ok(Body(parsed))
+    }
+}
+
+/// The query string.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        let parsed = axum::extract::Query::try_from_uri(&parts.uri);
+        let axum::extract::Query(query) =
+            parsed.map_err(|e| Error::invalid(format!("the query cannot be read: {}", e.body_text())))?;
+        Ok(Query(query))
+    }
+}
+
+/// The collection that a path names; `default` is the caller's own.
+pub(super) async fn collection_of(app: &App, user: &UserId, name: &str) -> Result<Collection, Error> {
+    match name {
+        "default" => collection::default_of(app, user).await,
+        id => app.store.get_collection(user, &id.parse::<CollectionId>()?).await,
+    }
+}
+
+/// compat: an unset callback comes as null or as "".
+pub(super) fn compat_callback(app: &App, url: Option<String>) -> Result<Option<String>, Error> {
+    let url = url.filter(|u| !u.trim().is_empty());
+    if let Some(url) = &url {
+        app.outbound.check(url)?;
+    }
+    Ok(url)
+}
+
+/// compat: an unset connection comes as null or as ""; one that is long gone is no error, since nothing can be told to it.
+pub(super) fn compat_connection(id: Option<String>) -> Option<ConnectionId> {
+    id.and_then(|id| id.parse().ok())
+}

@@ -1,0 +1,21 @@
+//! The wire: one file per resource holds its routes, its requests and its handlers. JSON that clients send or read exists here only
+//! (what is pushed to them: `events::frames`). Handlers parse, call `app` or read the store, and answer; nothing else imports this room.
+
+mod async_response;
+mod capture;
+mod capture_view;
+mod collection;
+mod error;
+mod extract;
+mod health;
+mod playback;
+mod player;
+mod reply;
+mod router;
+mod rtstream;
+mod transcription;
+mod unbuilt;
+mod video;
+mod websocket;
+
+pub use router::{Operation, RouteList, route_list, serve};

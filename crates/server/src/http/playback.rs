@@ -1,0 +1,45 @@
+//! HLS: playlists, init and media segments of a stream. Who knows the id may play it, from any origin; there is no other check.
+//! Segments never change and may be cached for ever; the playlist of something that still grows may not.
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::HeaderValue;
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use vitascope_model::Error;
+
+use super::error::ApiError;
+use super::router::Routes;
+use crate::app::App;
+use crate::app::playback::{plan_of, segment};
+
+const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+const MP4: &str = "video/mp4";
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
+pub(super) fn routes() -> Routes {
+    Routes::new().get("/streams/{stream}/{file}", file)
+}
+
+async fn file(State(app): State<App>, Path((id, file)): Path<(String, String)>) -> Result<Response, ApiError> {
+    let stream = app.store.find_stream(&id).await?;
+    let stream = stream.ok_or_else(|| Error::not_found("the stream"))?;
+    let plan = plan_of(&app, &stream).await?;
+    if file.ends_with(".m3u8") {
+        let cache = if plan.is_complete() { "public, max-age=60" } else { "no-cache" };
+        return Ok(answer(PLAYLIST, cache, plan.playlist().into()));
+    }
+    if file == "init.mp4" {
+        return Ok(answer(MP4, FOR_EVER, plan.init()?));
+    }
+    let n = file.strip_suffix(".m4s").and_then(|n| n.parse().ok());
+    let n: usize = n.ok_or_else(|| Error::not_found(format_args!("file {file} of the stream")))?;
+    Ok(answer("video/iso.segment", FOR_EVER, segment(&app, &plan, n).await?))
+}
+
+fn answer(kind: &'static str, cache: &'static str, body: Bytes) -> Response {
+    let header = HeaderValue::from_static;
+    let headers =
+        [(CONTENT_TYPE, header(kind)), (CACHE_CONTROL, header(cache)), (ACCESS_CONTROL_ALLOW_ORIGIN, header("*"))];
+    (headers, body).into_response()
+}

@@ -1,0 +1,69 @@
+//! Videos over HTTP.
+
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use vitascope_model::stream::Video;
+
+use super::extract::{Owner, Query, collection_of};
+use super::reply::{Answer, Reply};
+use super::router::Routes;
+use crate::app::{App, stream};
+
+pub(super) fn routes() -> Routes {
+    Routes::new().get("/video", list_videos).get("/video/{video}", show_video)
+}
+
+/// compat: `length` is never null (the Python SDK reads it as a float), and `thumbnail` stands beside `thumbnail_url`.
+#[derive(Serialize)]
+struct VideoView {
+    id: String,
+    collection_id: String,
+    name: String,
+    description: Option<String>,
+    length: f64,
+    size: String,
+    stream_url: String,
+    player_url: String,
+    thumbnail_url: Option<String>,
+    thumbnail: Option<String>,
+    user_id: String,
+    created_at: String,
+}
+
+fn view(app: &App, v: &Video) -> VideoView {
+    VideoView {
+        id: v.id.to_string(),
+        collection_id: v.collection_id.to_string(),
+        name: v.name.clone(),
+        description: None,
+        length: v.length.to_seconds(),
+        size: v.bytes.to_string(),
+        stream_url: app.config.url(&stream::video_playlist_path(&v.stream_id)),
+        player_url: app.config.url(&stream::player_path(&v.stream_id)),
+        thumbnail_url: None,
+        thumbnail: None,
+        user_id: v.owner.to_string(),
+        created_at: v.created_at.to_string(),
+    }
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    collection_id: Option<String>,
+}
+
+async fn list_videos(State(app): State<App>, Owner(user): Owner, Query(query): Query<ListQuery>) -> Answer {
+    let collection = match query.collection_id.filter(|id| !id.is_empty()) {
+        Some(id) => Some(collection_of(&app, &user, &id).await?.id),
+        None => None,
+    };
+    let found = app.store.list_videos(&user, collection.as_ref()).await?;
+    let videos: Vec<VideoView> = found.iter().map(|v| view(&app, v)).collect();
+    Ok(Reply::ok(json!({ "videos": videos })))
+}
+
+async fn show_video(State(app): State<App>, Owner(user): Owner, Path(id): Path<String>) -> Answer {
+    let video = app.store.get_video(&user, &id.parse()?).await?;
+    Ok(Reply::ok(view(&app, &video)))
+}

@@ -1,0 +1,197 @@
+//! The supervisor of a capture session: one task that hears of media coming and going, keeps the deadlines, and moves the session on.
+//! It decides when; what a change of state means is `app::capture`'s, and what draining means is `live::ingest`'s.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use vitascope_model::Result;
+use vitascope_model::capture::{CaptureSession, Failure, SessionState};
+use vitascope_model::id::{CaptureSessionId, RtStreamId};
+
+use crate::app::App;
+use crate::app::capture::advance;
+
+/// A session whose recorder sends nothing for so long has failed.
+const FIRST_MEDIA_WITHIN: Duration = Duration::from_secs(30);
+/// After the first channel has media, the others get so long before the session counts as active.
+const OTHERS_WITHIN: Duration = Duration::from_secs(1);
+/// A recorder that vanished may come back within so long; then the session ends as if it had been stopped.
+const RETURN_WITHIN: Duration = Duration::from_secs(15);
+
+/// What a supervisor is told.
+#[derive(Debug)]
+enum Notice {
+    MediaBegan(RtStreamId),
+    MediaEnded(RtStreamId),
+    Stop,
+}
+
+/// The supervisors at work.
+#[derive(Default)]
+pub struct Sessions(Mutex<HashMap<CaptureSessionId, mpsc::UnboundedSender<Notice>>>);
+
+impl Sessions {
+    /// Looks after a session from now until it is settled.
+    pub fn supervise(&self, app: &App, session: CaptureSession) {
+        let (sender, notices) = mpsc::unbounded_channel();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session.id.clone(), sender);
+        if session.state == SessionState::Starting {
+            app.transcriber.warm(app);
+        }
+        let (app, id) = (app.clone(), session.id.clone());
+        app.clone().spawn(async move {
+            let supervisor = Supervisor::new(&app, &session, notices);
+            if let Err(error) = supervisor.run().await {
+                tracing::error!(session.id = %id, %error, "the supervisor of a capture session failed");
+            }
+            app.sessions.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        });
+    }
+
+    /// The first sample of a channel is in its journal.
+    pub fn media_began(&self, id: &CaptureSessionId, rtstream: &RtStreamId) {
+        self.tell(id, Notice::MediaBegan(rtstream.clone()));
+    }
+
+    /// A publisher is gone. Orderly or not, it may come back: a recorder that means to stop says so by a call.
+    pub fn media_ended(&self, id: &CaptureSessionId, rtstream: &RtStreamId, orderly: bool) {
+        tracing::info!(session.id = %id, rtstream.id = %rtstream, orderly, "a publisher is gone");
+        self.tell(id, Notice::MediaEnded(rtstream.clone()));
+    }
+
+    pub fn stop(&self, id: &CaptureSessionId) {
+        self.tell(id, Notice::Stop);
+    }
+
+    fn tell(&self, id: &CaptureSessionId, notice: Notice) {
+        let supervisors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A supervisor that is gone has nothing left to decide.
+        if supervisors.get(id).is_none_or(|s| s.send(notice).is_err()) {
+            tracing::debug!(session.id = %id, "a notice for a session that is over");
+        }
+    }
+}
+
+/// Takes up the sessions that an earlier process left unsettled: their recorders may come back, as after any lost connection.
+pub async fn resume(app: &App) -> Result<()> {
+    for session in app.store.list_unsettled_sessions().await? {
+        tracing::info!(session.id = %session.id, state = session.state.as_str(), "capture session taken up again");
+        app.sessions.supervise(app, session);
+    }
+    Ok(())
+}
+
+struct Supervisor<'a> {
+    app: &'a App,
+    id: CaptureSessionId,
+    state: SessionState,
+    channels: usize,
+    notices: mpsc::UnboundedReceiver<Notice>,
+    /// Channels that ever had media, and those that have it now.
+    seen: HashSet<RtStreamId>,
+    live: HashSet<RtStreamId>,
+    /// When to act if nothing else happens.
+    deadline: Option<Instant>,
+}
+
+impl<'a> Supervisor<'a> {
+    fn new(app: &'a App, session: &CaptureSession, notices: mpsc::UnboundedReceiver<Notice>) -> Self {
+        let patience = if session.state == SessionState::Starting { FIRST_MEDIA_WITHIN } else { RETURN_WITHIN };
+        Supervisor {
+            app,
+            id: session.id.clone(),
+            state: session.state,
+            channels: session.channels.len(),
+            notices,
+            seen: HashSet::new(),
+            live: HashSet::new(),
+            deadline: Some(Instant::now() + patience),
+        }
+    }
+
+    async fn run(mut self) -> Result<()> {
+        while self.state.takes_media() {
+            let notice = tokio::select! {
+                notice = self.notices.recv() => notice,
+                () = until(self.deadline) => None,
+                // A server that goes down leaves the session as it is: the next one takes it up.
+                () = self.app.shutdown.cancelled() => return Ok(()),
+            };
+            match notice {
+                Some(Notice::MediaBegan(rtstream)) => self.began(rtstream).await?,
+                Some(Notice::MediaEnded(rtstream)) => self.ended(&rtstream),
+                Some(Notice::Stop) => self.go(SessionState::Stopping).await?,
+                None => self.late().await?,
+            }
+        }
+        if self.state == SessionState::Stopping {
+            self.app.ingest.drain_session(self.app, &self.id).await;
+            self.go(SessionState::Stopped).await?;
+        }
+        // A session found `stopped` after a restart has its export job in the queue already.
+        self.app.job_bell.notify_one();
+        Ok(())
+    }
+
+    async fn began(&mut self, rtstream: RtStreamId) -> Result<()> {
+        self.live.insert(rtstream.clone());
+        self.seen.insert(rtstream);
+        if self.state == SessionState::Active {
+            self.deadline = None;
+            return Ok(());
+        }
+        if self.seen.len() >= self.channels {
+            return self.go(SessionState::Active).await;
+        }
+        if self.seen.len() == 1 {
+            self.deadline = Some(Instant::now() + OTHERS_WITHIN);
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, rtstream: &RtStreamId) {
+        self.live.remove(rtstream);
+        // Before the session is active, the deadline for that stands.
+        if self.live.is_empty() && self.state == SessionState::Active {
+            self.deadline = Some(Instant::now() + RETURN_WITHIN);
+        }
+    }
+
+    /// The deadline passed.
+    async fn late(&mut self) -> Result<()> {
+        match self.state {
+            SessionState::Starting if self.seen.is_empty() => {
+                self.fail("no_media", "no media came from the recorder in time").await
+            }
+            SessionState::Starting => self.go(SessionState::Active).await,
+            _ => self.go(SessionState::Stopping).await,
+        }
+    }
+
+    async fn go(&mut self, to: SessionState) -> Result<()> {
+        advance(self.app, &self.id, to, None).await?;
+        // Where it did not move, somebody else moved it: read where it is.
+        let now = self.app.store.find_session(&self.id).await?;
+        self.state = now.map_or(SessionState::Failed, |s| s.state);
+        self.deadline = self.live.is_empty().then(|| Instant::now() + RETURN_WITHIN);
+        Ok(())
+    }
+
+    async fn fail(&mut self, code: &str, message: &str) -> Result<()> {
+        let failure = Failure { code: code.to_owned(), message: message.to_owned() };
+        advance(self.app, &self.id, SessionState::Failed, Some(failure)).await?;
+        self.state = SessionState::Failed;
+        self.app.ingest.drain_session(self.app, &self.id).await;
+        Ok(())
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,99 @@
+//! The numbers of `/metrics`. Counted where things happen; what can be read off the running server is read when it is asked for.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use vitascope_model::{Result, Span};
+
+use crate::app::App;
+
+type Labels = Vec<(&'static str, String)>;
+
+pub struct Metrics {
+    requests: Family<Labels, Counter>,
+    request_seconds: Histogram,
+    webhooks: Family<Labels, Counter>,
+    final_delay: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics {
+            requests: Family::default(),
+            request_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            webhooks: Family::default(),
+            final_delay: Histogram::new(exponential_buckets(0.1, 1.5, 12)),
+        }
+    }
+}
+
+impl Metrics {
+    /// `route` is the pattern that matched, so that ids do not become labels.
+    pub fn request(&self, method: &str, route: &str, status: u16, took: std::time::Duration) {
+        let labels = vec![("method", method.to_owned()), ("route", route.to_owned()), ("status", status.to_string())];
+        self.requests.get_or_create(&labels).inc();
+        self.request_seconds.observe(took.as_secs_f64());
+    }
+
+    pub fn webhook(&self, delivered: bool) {
+        let outcome = if delivered { "delivered" } else { "failed" };
+        self.webhooks.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// From the end of an utterance to its final frame.
+    pub fn transcript_final(&self, delay: Span) {
+        self.final_delay.observe(delay.to_seconds());
+    }
+
+    /// Everything as Prometheus text.
+    pub async fn text(&self, app: &App) -> Result<String> {
+        let mut registry = Registry::with_prefix("vitascope");
+        registry.register("http_requests", "Requests answered", self.requests.clone());
+        registry.register("http_request_seconds", "Time to answer", self.request_seconds.clone());
+        registry.register("webhook_attempts", "Webhook deliveries tried", self.webhooks.clone());
+        registry.register(
+            "transcript_final_seconds",
+            "From the end of an utterance to its final",
+            self.final_delay.clone(),
+        );
+        let sockets: Gauge = Gauge::default();
+        sockets.set(app.sockets.count() as i64);
+        registry.register("sockets", "WebSocket connections", sockets);
+        let sessions: Family<Labels, Gauge> = Family::default();
+        for (state, count) in app.store.count_sessions().await? {
+            sessions.get_or_create(&vec![("state", state)]).set(count);
+        }
+        registry.register("capture_sessions", "Capture sessions by state", sessions);
+        publications(app, &mut registry);
+        let mut out = String::new();
+        encode(&mut out, &registry).expect("writing to a string succeeds");
+        Ok(out)
+    }
+}
+
+/// What is being recorded now, one row a publication.
+fn publications(app: &App, registry: &mut Registry) {
+    let samples: Family<Labels, Counter<u64, AtomicU64>> = Family::default();
+    let bytes: Family<Labels, Counter<u64, AtomicU64>> = Family::default();
+    let dropped: Family<Labels, Counter<u64, AtomicU64>> = Family::default();
+    let age: Family<Labels, Gauge<f64, AtomicU64>> = Family::default();
+    let now = app.now();
+    for health in app.ingest.health() {
+        let labels = vec![("rtstream", health.rtstream_id.to_string())];
+        samples.get_or_create(&labels).inc_by(health.samples);
+        bytes.get_or_create(&labels).inc_by(health.bytes);
+        dropped.get_or_create(&labels).inc_by(health.dropped);
+        if let Some(last) = health.last_sample {
+            age.get_or_create(&labels).set((now - last).to_seconds());
+        }
+    }
+    registry.register("recorded_samples", "Samples recorded by live publications", samples);
+    registry.register("recorded_bytes", "Bytes recorded by live publications", bytes);
+    registry.register("dropped_samples", "Damaged samples of live publications", dropped);
+    registry.register("last_sample_age_seconds", "Since the newest sample of a live publication", age);
+}

@@ -1,0 +1,11 @@
+//! The integration tests of the server: one binary, one module per subject. They run a whole server in this process on free ports,
+//! with a clock that the test turns, and speak to it over its doors as a client would.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may as well panic")]
+
+mod capture;
+mod coverage;
+mod events;
+mod harness;
+mod rtsp;
+mod tidy;
