@@ -1,0 +1,268 @@
+//! One recording: from the announcement to the server, over the start of sources, encoders and publications, to the stop.
+//! A session runs as a task of its own; who holds a `Session` can pause kinds of it and stop it. Commands are in `commands`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use vitascope_model::capture::{Category, MediaKind, SessionState};
+use vitascope_model::{Error, Result};
+
+use crate::api::{Announced, Api, Start};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::protocol::Event;
+use crate::track::{Ready, Track};
+
+const URLS_WITHIN: Duration = Duration::from_secs(10);
+const ASK_EVERY: Duration = Duration::from_millis(200);
+const LIVE_WITHIN: Duration = Duration::from_secs(15);
+/// For encoders and publications to send what they hold.
+const FLUSH_WITHIN: Duration = Duration::from_millis(2_500);
+
+/// What shall be recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub channels: Vec<Announced>,
+    pub primary_video_channel_id: Option<String>,
+}
+
+/// What every session needs of the process.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub config: Arc<Config>,
+    pub clock: Arc<SystemClock>,
+    pub events: mpsc::UnboundedSender<Event>,
+}
+
+/// A recording that runs.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub id: String,
+    switches: Vec<(Category, Arc<AtomicBool>)>,
+    stop: mpsc::Sender<oneshot::Sender<Result<()>>>,
+}
+
+impl Session {
+    /// Answers when media flows on every channel.
+    pub(crate) async fn start(around: Surroundings, api: Api, request: Request) -> Result<Session> {
+        // Devices and encoders take their time to start, and so does the server.
+        let (ready, urls) = tokio::join!(open_all(&around, &request), places(&api, &request));
+        let (ready, urls) = match (ready, urls) {
+            (Ok(ready), Ok(urls)) => (ready, urls),
+            (Err(error), Ok(_)) => return Err(given_up(&api, error).await),
+            (_, Err(error)) => return Err(error),
+        };
+        let mut switches = Vec::new();
+        let mut tracks = JoinSet::new();
+        let mut live = Vec::new();
+        let (stop_tracks, _) = tokio::sync::broadcast::channel(1);
+        for (ready, url) in ready.into_iter().zip(urls) {
+            switches.push((ready.category(), ready.paused.clone()));
+            let track = match Track::publish(ready, &url, around.clock.clone()) {
+                Ok(track) => track,
+                Err(error) => return Err(given_up(&api, error).await),
+            };
+            live.push(track.live());
+            tracks.spawn(track.run(stop_tracks.subscribe()));
+        }
+        let session = Running { id: api.session_id.clone(), api, around, tracks, stop_tracks };
+        session.begin(live, switches).await
+    }
+
+    /// Pauses or resumes a kind of channel; false if there is none of that kind.
+    pub(crate) fn pause(&self, category: Category, paused: bool) -> bool {
+        let mut found = false;
+        for (_, switch) in self.switches.iter().filter(|(c, _)| *c == category) {
+            switch.store(paused, Ordering::Relaxed);
+            found = true;
+        }
+        found
+    }
+
+    /// Stops and tells the server; a session that has stopped by itself meanwhile is stopped.
+    pub(crate) async fn stop(&self) -> Result<()> {
+        let (tell, done) = oneshot::channel();
+        if self.stop.send(tell).await.is_err() {
+            return Ok(());
+        }
+        done.await.unwrap_or(Ok(()))
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.stop.is_closed()
+    }
+}
+
+/// The server has been told of a session that now does not come about.
+async fn given_up(api: &Api, error: Error) -> Error {
+    if let Err(stop) = api.stop().await {
+        tracing::warn!("stop after a failed start: {stop}");
+    }
+    error
+}
+
+async fn open_all(around: &Surroundings, request: &Request) -> Result<Vec<Ready>> {
+    let opening = request.channels.iter().map(|channel| {
+        let kind = if channel.kind == "video" { MediaKind::Video } else { MediaKind::Audio };
+        tokio::spawn(Ready::open(around.config.clone(), around.clock.clone(), channel.channel_id.clone(), kind))
+    });
+    let opening: Vec<_> = opening.collect();
+    let mut ready = Vec::new();
+    for task in opening {
+        ready.push(task.await.unwrap_or_else(|_| Err(Error::internal("a source could not be opened")))?);
+    }
+    Ok(ready)
+}
+
+/// Announces the session and waits until each channel has an address to publish to, in the order of the request.
+async fn places(api: &Api, request: &Request) -> Result<Vec<String>> {
+    let primary = request.primary_video_channel_id.as_deref();
+    let body = Start { session_id: &api.session_id, channels: &request.channels, primary_video_channel_id: primary };
+    api.start(&body).await?;
+    let since = Instant::now();
+    loop {
+        let seen = api.look().await?;
+        let url = |id: &str| seen.channels.iter().find(|c| c.channel_id == id).and_then(|c| c.rtsp_url.clone());
+        let urls: Option<Vec<String>> = request.channels.iter().map(|c| url(&c.channel_id)).collect();
+        if let Some(urls) = urls {
+            return Ok(urls);
+        }
+        if is_over(&seen.status) {
+            return Err(Error::conflict(format!("the session is {} already", seen.status)));
+        }
+        if since.elapsed() > URLS_WITHIN {
+            return Err(Error::unavailable("the server gives no addresses to publish to"));
+        }
+        sleep(ASK_EVERY).await;
+    }
+}
+
+fn is_over(status: &str) -> bool {
+    SessionState::parse(status).is_some_and(|s| s != SessionState::Created && !s.takes_media())
+}
+
+/// The task's side of a session.
+struct Running {
+    id: String,
+    api: Api,
+    around: Surroundings,
+    tracks: JoinSet<(String, Result<()>)>,
+    /// Dropping it stops all tracks.
+    stop_tracks: tokio::sync::broadcast::Sender<()>,
+}
+
+impl Running {
+    async fn begin(
+        mut self,
+        live: Vec<impl Future<Output = bool>>,
+        switches: Vec<(Category, Arc<AtomicBool>)>,
+    ) -> Result<Session> {
+        let all_live = async {
+            for live in live {
+                if !live.await {
+                    // Its task ends with the reason, which is waited for beside this.
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let failed = tokio::select! {
+            ended = self.tracks.join_next() => Some(ended.and_then(Result::ok).and_then(|(_, end)| end.err())),
+            began = timeout(LIVE_WITHIN, all_live) => began.is_err().then_some(None),
+        };
+        if let Some(error) = failed {
+            self.tracks.shutdown().await;
+            let error = error.unwrap_or_else(|| Error::unavailable("publishing did not begin"));
+            return Err(given_up(&self.api, error).await);
+        }
+        self.tell(Event::Started { session_id: self.id.clone() });
+        let (stop, stopping) = mpsc::channel(1);
+        let session = Session { id: self.id.clone(), switches, stop };
+        tokio::spawn(self.run(stopping));
+        Ok(session)
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody listens any more when the process ends.
+        self.around.events.send(event).ok();
+    }
+
+    async fn run(mut self, mut stopping: mpsc::Receiver<oneshot::Sender<Result<()>>>) {
+        loop {
+            tokio::select! {
+                // A session that nobody holds any more is stopped as well.
+                asked = stopping.recv() => {
+                    let stopped = self.finish().await;
+                    self.tell(Event::Stopped { session_id: self.id.clone() });
+                    if let Some(asked) = asked {
+                        asked.send(stopped).ok();
+                    }
+                    return;
+                }
+                ended = self.tracks.join_next() => {
+                    let stays = match ended {
+                        Some(ended) => self.lost_track(ended.ok()).await && !self.tracks.is_empty(),
+                        None => false,
+                    };
+                    if !stays {
+                        stopping.close();
+                        // The server knows already where it was the one that ended it.
+                        if let Err(error) = self.finish().await {
+                            tracing::info!("stop: {error}");
+                        }
+                        self.tell(Event::Stopped { session_id: self.id.clone() });
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A channel has ended by itself: says so, unless the server has ended the whole session. False if that is over.
+    async fn lost_track(&mut self, ended: Option<(String, Result<()>)>) -> bool {
+        let (channel, end) =
+            ended.unwrap_or_else(|| (String::new(), Err(Error::internal("a channel's task panicked"))));
+        let seen = self.api.look().await;
+        if seen.is_ok_and(|seen| is_over(&seen.status)) {
+            return false;
+        }
+        let error = end.err().unwrap_or_else(|| Error::unavailable("the source ended"));
+        tracing::error!(channel, "{error}");
+        self.tell(Event::trouble(&self.id, Some(&channel), &error));
+        true
+    }
+
+    /// Ends sources, lets what they gave flow out, and tells the server.
+    async fn finish(&mut self) -> Result<()> {
+        let (nothing, _) = tokio::sync::broadcast::channel(1);
+        drop(std::mem::replace(&mut self.stop_tracks, nothing));
+        let all_ended = async {
+            while let Some(ended) = self.tracks.join_next().await {
+                if let Ok((channel, Err(error))) = ended {
+                    tracing::error!(channel, "{error}");
+                    self.around.events.send(Event::trouble(&self.id, Some(&channel), &error)).ok();
+                }
+            }
+        };
+        if timeout(FLUSH_WITHIN, all_ended).await.is_err() {
+            tracing::error!("some channels did not end in time");
+            self.tracks.abort_all();
+        }
+        self.api.stop().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_session_that_takes_no_more_media_is_over() {
+        let over: Vec<_> = SessionState::ALL.into_iter().map(SessionState::as_str).filter(|s| is_over(s)).collect();
+        assert_eq!(over, ["stopping", "stopped", "exported", "failed"]);
+        assert!(!is_over("something new"));
+    }
+}
