@@ -50,7 +50,7 @@ at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n1)" = "$2" ]; }
 need_rust() {
     local have
     have="$(rustc --version 2>/dev/null | cut -d' ' -f2)"
-    [ -n "$have" ] || stop_with_2 "Rust is missing: install it with rustup (https://rustup.rs), stable, 1.94 or newer."
+    [ -n "$have" ] || stop_with_2 "Rust is missing: install it with rustup, stable, 1.94 or newer."
     at_least "$have" 1.94 || stop_with_2 "Rust $have is too old: 1.94 or newer is needed (rustup update stable)."
 }
 

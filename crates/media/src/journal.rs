@@ -18,6 +18,8 @@ const CHUNK_SPAN: Span = Span::seconds(8);
 const CHUNK_BYTES: u64 = 8 << 20;
 /// A longer pause between two samples begins a new chunk, which has a wall time of its own.
 const MAX_PAUSE: Span = Span::seconds(30);
+/// A sample that no other follows lasts no longer than this.
+const LONGEST_LAST: Span = Span::millis(200);
 /// What waits in memory at most, whatever the caller's flushing.
 const BUFFER: usize = 256 << 10;
 
@@ -118,9 +120,8 @@ impl Journal {
     pub fn finish(&mut self, end: Option<WallTime>) -> Result<Option<ClosedChunk>> {
         let Some(mut chunk) = self.open.take() else { return Ok(None) };
         chunk.flush()?;
-        let usual = if chunk.last_delta == 0 { self.codec.usual_delta() } else { chunk.last_delta };
         let last = chunk.start + Span::of_ticks(chunk.last_ticks - chunk.first_ticks, self.codec.timescale());
-        let end = end.filter(|e| *e > last).unwrap_or(last + Span::of_ticks(i64::from(usual), self.codec.timescale()));
+        let end = end.filter(|e| *e > last).unwrap_or(last + last_length(&self.codec, chunk.last_delta));
         drop(chunk.index);
         close(chunk.start, &chunk.data_path, Some(end))
     }
@@ -208,6 +209,12 @@ pub(crate) fn starts(dir: &Path) -> Result<Vec<WallTime>> {
     Ok(found)
 }
 
+/// How long a sample lasts that no other follows: as long as the one before it, but a still screen's last picture not for seconds.
+pub(crate) fn last_length(codec: &Codec, last_delta: u32) -> Span {
+    let ticks = if last_delta == 0 { codec.usual_delta() } else { last_delta };
+    Span::of_ticks(i64::from(ticks), codec.timescale()).min(LONGEST_LAST)
+}
+
 fn close(start: WallTime, data_path: &Path, end: Option<WallTime>) -> Result<Option<ClosedChunk>> {
     let index_path = data_path.with_extension("idx");
     let bytes = fs::read(&index_path).internal(format_args!("read {}", index_path.display()))?;
@@ -224,10 +231,10 @@ fn close(start: WallTime, data_path: &Path, end: Option<WallTime>) -> Result<Opt
     }
     let timescale = index.codec.timescale();
     let last = start + Span::of_ticks(index.ticks(), timescale);
-    let usual = index.entries.last().map(|e| e.delta).filter(|d| *d > 0).unwrap_or(index.codec.usual_delta());
+    let last_delta = index.entries.last().map_or(0, |e| e.delta);
     Ok(Some(ClosedChunk {
         start,
-        end: end.unwrap_or(last + Span::of_ticks(i64::from(usual), timescale)),
+        end: end.unwrap_or(last + last_length(&index.codec, last_delta)),
         bytes: index.data_bytes,
         samples: index.entries.len() as u64,
         index: bytes[..index.index_bytes].to_vec(),

@@ -9,7 +9,7 @@ use vitascope_model::{Result, Span, WallTime};
 
 use crate::codec::Codec;
 use crate::index::{Entry, Index};
-use crate::journal::starts;
+use crate::journal::{last_length, starts};
 
 /// Where the samples of a chunk lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +49,8 @@ pub fn open_chunks(dir: &Path) -> Result<Vec<Chunk>> {
         };
         let Ok(index) = Index::decode(&bytes, metadata.len()) else { continue };
         let Some(last) = index.entries.last() else { continue };
-        let usual = if last.delta == 0 { index.codec.usual_delta() } else { last.delta };
-        let ticks = index.ticks() + i64::from(usual);
-        let end = start + Span::of_ticks(ticks, index.codec.timescale());
+        let end =
+            start + Span::of_ticks(index.ticks(), index.codec.timescale()) + last_length(&index.codec, last.delta);
         chunks.push(Chunk { start, end, codec: index.codec, entries: index.entries.into(), place: Place::File(data) });
     }
     Ok(chunks)

@@ -222,6 +222,13 @@ pub async fn move_to(
     Ok(query.execute(tx).await.or_broken()?.rows_affected() == 1)
 }
 
+/// Why a stopped session has no export; its state stays.
+pub async fn set_failure(tx: &mut Tx, id: &CaptureSessionId, failure: &Failure) -> Result<()> {
+    const SQL: &str = "update capture_session set failure_code = $2, failure_message = $3 where id = $1";
+    sqlx::query(SQL).bind(id.as_str()).bind(&failure.code).bind(&failure.message).execute(tx).await.or_broken()?;
+    Ok(())
+}
+
 pub async fn set_exported(tx: &mut Tx, id: &CaptureSessionId, video: &VideoId) -> Result<()> {
     const SQL: &str = "update capture_session set exported_video_id = $2 where id = $1";
     sqlx::query(SQL).bind(id.as_str()).bind(video.as_str()).execute(tx).await.or_broken()?;

@@ -1,7 +1,7 @@
 //! Export: a finished session becomes a video that owns ranges of the tracks already recorded. No media is read, copied or encoded,
 //! so it takes the same time whatever the length.
 
-use vitascope_model::capture::{CaptureSession, MediaKind, SessionState};
+use vitascope_model::capture::{CaptureSession, Failure, MediaKind, SessionState};
 use vitascope_model::id::{CaptureSessionId, EventId, VideoId};
 use vitascope_model::rtstream::Track;
 use vitascope_model::stream::{AssetPart, Piece, Stream, Video};
@@ -10,16 +10,17 @@ use vitascope_store::{capture, stream, video};
 
 use super::{App, mint};
 
-/// The session's video, made now or before.
-pub async fn export_session(app: &App, id: &CaptureSessionId) -> Result<VideoId> {
+/// The session's video, made now or before; none if nothing was recorded, which is noted and no failure of the session.
+pub async fn export_session(app: &App, id: &CaptureSessionId) -> Result<Option<VideoId>> {
     let found = app.store.find_session(id).await?;
     let session = found.ok_or_else(|| Error::not_found(format_args!("capture session {id}")))?;
     if let Some(video) = session.exported_video_id {
-        return Ok(video);
+        return Ok(Some(video));
     }
     let parts = parts_of(app, &session).await?;
     let Some(range) = parts.first().map(|(part, _)| part.range) else {
-        return Err(Error::invalid(format!("capture session {id} recorded nothing that can be exported")));
+        note_nothing_recorded(app, session.id).await?;
+        return Ok(None);
     };
     let video_id = mint!(app, VideoId);
     let piece = Piece::Video { id: video_id.clone() };
@@ -41,7 +42,13 @@ pub async fn export_session(app: &App, id: &CaptureSessionId) -> Result<VideoId>
         parts: parts.into_iter().map(|(part, _)| part).collect(),
     };
     store_export(app, session.id, made, plays).await?;
-    Ok(video_id)
+    Ok(Some(video_id))
+}
+
+async fn note_nothing_recorded(app: &App, id: CaptureSessionId) -> Result<()> {
+    let message = "nothing was recorded that could be exported".to_owned();
+    let failure = Failure { code: "nothing_recorded".to_owned(), message };
+    app.store.write(move |tx| Box::pin(async move { capture::set_failure(tx, &id, &failure).await })).await
 }
 
 async fn store_export(app: &App, session: CaptureSessionId, made: Video, plays: Stream) -> Result<()> {

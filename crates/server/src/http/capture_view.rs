@@ -115,6 +115,7 @@ fn session_stream(stream: RtStream) -> SessionStreamView {
 fn export_status(session: &CaptureSession) -> Option<&'static str> {
     match session.state {
         SessionState::Exported => Some("exported"),
+        SessionState::Stopped if session.failure.is_some() => Some("failed"),
         SessionState::Stopped if session.stores_anything() => Some("exporting"),
         SessionState::Failed if session.failure.as_ref().is_some_and(|f| f.code == "export_failed") => Some("failed"),
         _ => None,

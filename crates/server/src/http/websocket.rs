@@ -1,6 +1,6 @@
 //! WebSockets: a ticket over HTTP, and the connection that it opens. The URL carries its own authority, since the SDKs send no header.
 
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -59,16 +59,22 @@ async fn converse(app: App, mut socket: WebSocket, mut connection: Connection) {
         let message = tokio::select! {
             frame = connection.frames.recv() => match frame {
                 Some(frame) => Message::text(frame),
-                None => break, // too slow: dropped by the hub
+                // Dropped by the hub.
+                None => Message::Close(Some(CloseFrame { code: close_code::POLICY, reason: "too slow".into() })),
             },
             _ = pings.tick() => Message::Ping(Vec::new().into()),
             heard = socket.recv() => match heard {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                // Read on: the closing handshake ends with what the library answers, and then there is nothing more to read.
                 Some(Ok(_)) => continue,
+                Some(Err(_)) | None => break,
             },
-            () = app.shutdown.cancelled() => break,
+            () = app.shutdown.cancelled() => Message::Close(Some(CloseFrame { code: close_code::AWAY, reason: "shutting down".into() })),
         };
+        let is_last = matches!(message, Message::Close(_));
         if !matches!(tokio::time::timeout(SEND_WITHIN, socket.send(message)).await, Ok(Ok(()))) {
+            break;
+        }
+        if is_last {
             break;
         }
     }

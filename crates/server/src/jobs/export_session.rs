@@ -1,7 +1,8 @@
 //! The export of a finished capture session. The work itself takes milliseconds; it is a job so that a crash cannot lose it.
 
+use serde_json::json;
 use vitascope_model::capture::{Failure, SessionState};
-use vitascope_model::id::CaptureSessionId;
+use vitascope_model::id::{CaptureSessionId, VideoId};
 use vitascope_model::job::{Job, JobError};
 
 use crate::app::capture::advance;
@@ -16,5 +17,9 @@ pub async fn run(app: &App, job: &Job) -> Result<String, JobError> {
         let failure = Failure { code: "export_failed".to_owned(), message: error.message.clone() };
         advance(app, &id, SessionState::Failed, Some(failure)).await?;
     }
-    exported.map(|video| format!("{{\"session_id\":\"{id}\",\"export_status\":\"exported\",\"video_id\":\"{video}\"}}"))
+    let video = exported?;
+    let status = if video.is_some() { "exported" } else { "failed" };
+    let reply =
+        json!({ "session_id": id.as_str(), "export_status": status, "video_id": video.as_ref().map(VideoId::as_str) });
+    Ok(reply.to_string())
 }

@@ -176,13 +176,13 @@ async fn a_session_that_is_over_takes_no_media_and_stopping_without_media_export
     let live = live().await;
     live.server.post(&format!("/capture/session/{}/stop", live.session), &json!({})).await.data();
     for _ in 0..400 {
-        if live.shown().await["status"] == "failed" {
+        if live.shown().await["export_status"] == "failed" {
             break;
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     let shown = live.shown().await;
-    assert_eq!((&shown["status"], &shown["error"]["code"]), (&json!("failed"), &json!("export_failed")), "{shown}");
+    assert_eq!((&shown["status"], &shown["error"]["code"]), (&json!("stopped"), &json!("nothing_recorded")), "{shown}");
     assert!(Talk::open(&live).await.announce(&live.urls[1]).await.contains(" 403 "));
 }
 
