@@ -1,7 +1,7 @@
 """What the project's own speech model hears in a recording."""
 
+import json
 import os
-import re
 import subprocess
 from pathlib import Path
 
@@ -18,5 +18,5 @@ def transcribe(recording: Path, reference: Path, timeout: float = 300) -> str:
 
 
 def heard_text(printed: str) -> str:
-    """The words in that report: its `text:` lines."""
-    return " ".join(re.findall(r"^text:\s*(.*)$", printed, re.MULTILINE))
+    """The words in that report, which is one line of JSON."""
+    return json.loads(printed)["text"]

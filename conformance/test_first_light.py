@@ -214,7 +214,7 @@ def test_the_loudspeakers_are_in_the_mix(pcm, picture):
     began = frames.shown_at(picture)[1] - 1 / script.RATE
     tones = [t - began for t in sound.onsets(pcm, script.TONE_HZ)]
     for at in script.TONES:
-        assert any(abs(tone - at) < 0.8 for tone in tones), f"no tone near {at}: {tones}"
+        assert any(abs(tone - at) < 0.3 for tone in tones), f"no tone near {at}: {tones}"
 
 
 def test_exported_speech_is_understood(take, tmp_path, measured):
@@ -266,7 +266,7 @@ def test_the_player_page_plays(take, picture, tmp_path, measured):
     measured("player page: frames right", f"{len(result['seen']) - len(wrong)} of {len(result['seen'])}")
     assert not wrong, wrong[:5]
     assert shot.stat().st_size > 20_000
-    assert max(p["at"] for p in result["seen"]) > 31, "#t=30 jumps"
+    assert max(p["at"] for p in result["seen"]) > 30.5, "#t=30 jumps"
 
 
 def test_the_stream_plays_in_hlsjs_from_another_origin(take, picture, measured):

@@ -23,7 +23,9 @@ impl PublisherClock {
     pub fn map(&mut self, theirs: WallTime, arrival: WallTime) -> WallTime {
         let offset = *self.offset.get_or_insert_with(|| {
             let delay = arrival - theirs;
-            if delay >= Span::ZERO && delay < USUAL_DELAY { Span::ZERO } else { delay }
+            let offset = if delay >= Span::ZERO && delay < USUAL_DELAY { Span::ZERO } else { delay };
+            tracing::info!(delay_ms = delay.0 / 1000, offset_ms = offset.0 / 1000, "a publisher's clock is known");
+            offset
         });
         let mapped = theirs + offset;
         let delay = arrival - mapped;
