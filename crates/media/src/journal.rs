@@ -246,3 +246,128 @@ fn close(start: WallTime, data_path: &Path, end: Option<WallTime>) -> Result<Opt
 fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
     if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: WallTime = WallTime(1_790_000_000_000_000);
+    const SPS: &[u8] = &[0, 0, 0, 4, 0x67, 66, 0, 31, 0, 0, 0, 2, 0x68, 1, 0, 0, 0, 2, 0x65, 7];
+    const OTHER_SPS: &[u8] = &[0, 0, 0, 4, 0x67, 66, 0, 40, 0, 0, 0, 2, 0x68, 1, 0, 0, 0, 2, 0x65, 7];
+    const PICTURE: &[u8] = &[0, 0, 0, 2, 0x41, 9];
+
+    fn journal(dir: &tempfile::TempDir) -> Journal {
+        Journal::create(dir.path(), Codec::H264 { sps: vec![], pps: vec![] }).unwrap()
+    }
+
+    /// Picture n of 10 a second, each tenth a key frame.
+    fn picture(n: i64) -> Sample {
+        let key = n % 10 == 0;
+        let data = if key { SPS } else { PICTURE };
+        Sample { ticks: n * 9000, key, data: data.into(), wall: START + Span::millis(n * 100) }
+    }
+
+    fn append(journal: &mut Journal, samples: impl IntoIterator<Item = Sample>) -> Vec<ClosedChunk> {
+        samples.into_iter().filter_map(|s| journal.append(&s).unwrap()).collect()
+    }
+
+    fn sizes(dir: &tempfile::TempDir) -> Vec<u64> {
+        let mut found: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap()).collect();
+        found.sort_by_key(|e| e.file_name());
+        found.iter().map(|e| e.metadata().unwrap().len()).collect()
+    }
+
+    #[test]
+    fn chunks_close_at_a_key_frame_once_they_are_long_or_large_enough() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = journal(&dir);
+        let closed = append(&mut journal, (0..200).map(picture));
+        let seen: Vec<_> = closed.iter().map(|c| (c.start - START, c.end - START, c.samples)).collect();
+        let second = Span::seconds;
+        assert_eq!(seen, [(second(0), second(8), 80), (second(8), second(16), 80)]);
+        let last = journal.finish(None).unwrap().unwrap();
+        assert_eq!((last.end - START, last.bytes), (second(20), 4 * SPS.len() as u64 + 36 * PICTURE.len() as u64));
+
+        let large = Sample { data: vec![0; 9 << 20].into(), ..picture(201) };
+        let closed = append(&mut journal, [picture(200), large, picture(202), picture(210)]);
+        assert_eq!(closed.iter().map(|c| c.samples).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn what_was_flushed_is_in_the_files_and_synced_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = journal(&dir);
+        append(&mut journal, [picture(0), picture(1)]);
+        assert_eq!(sizes(&dir), [0, 0]);
+        assert!(journal.to_sync().is_none());
+        journal.flush().unwrap();
+        assert_eq!(sizes(&dir)[0], (SPS.len() + PICTURE.len()) as u64);
+        assert!(sizes(&dir)[1] > 0);
+        journal.to_sync().unwrap().sync().unwrap();
+        assert!(journal.to_sync().is_none());
+    }
+
+    #[test]
+    fn before_the_first_key_frame_there_is_nothing_to_play() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = journal(&dir);
+        append(&mut journal, (7..15).map(picture));
+        assert_eq!(journal.unplayable, 3);
+        let chunk = journal.finish(None).unwrap().unwrap();
+        assert_eq!((chunk.start, chunk.samples), (picture(10).wall, 5));
+        assert_eq!(journal.codec(), &Codec::H264 { sps: SPS[4..8].into(), pps: SPS[12..14].into() });
+    }
+
+    #[test]
+    fn a_long_pause_or_a_new_count_begins_a_chunk_with_its_own_wall_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = journal(&dir);
+        // 29 s later it is still the same chunk, and full; 40 s later it is another publication for all we know.
+        let closed = append(&mut journal, [0, 1, 291, 300].map(picture));
+        assert_eq!(closed.iter().map(|c| (c.end, c.samples)).collect::<Vec<_>>(), [(picture(300).wall, 3)]);
+        let closed = append(&mut journal, [301, 701, 710].map(picture));
+        assert_eq!(closed.iter().map(|c| (c.end, c.samples)).collect::<Vec<_>>(), [(picture(302).wall, 2)]);
+        assert_eq!(journal.unplayable, 1);
+
+        let again = Sample { ticks: 0, wall: picture(720).wall, ..picture(0) };
+        let closed = append(&mut journal, [again]);
+        assert_eq!(closed[0].start, picture(710).wall);
+        assert_eq!(journal.finish(None).unwrap().unwrap().start, picture(720).wall);
+    }
+
+    #[test]
+    fn new_parameter_sets_begin_a_chunk() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = journal(&dir);
+        let other = Sample { data: OTHER_SPS.into(), ..picture(20) };
+        let closed = append(&mut journal, (0..20).map(picture).chain([other]));
+        let line = |index: &[u8]| Index::decode(index, u64::MAX).unwrap().codec;
+        assert_eq!((closed[0].samples, closed[0].end), (20, picture(20).wall));
+        assert_eq!(line(&closed[0].index), Codec::H264 { sps: SPS[4..8].into(), pps: SPS[12..14].into() });
+        let second = journal.finish(None).unwrap().unwrap();
+        assert_eq!(line(&second.index), Codec::H264 { sps: OTHER_SPS[4..8].into(), pps: SPS[12..14].into() });
+    }
+
+    #[test]
+    fn recovery_keeps_whole_samples_and_removes_what_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = journal(&dir);
+        append(&mut first, (0..3).map(picture));
+        first.flush().unwrap();
+        let data = first.open.as_ref().unwrap().data_path.clone();
+        File::options().append(true).open(&data).unwrap().write_all(b"torn").unwrap();
+        // It begins in the same microsecond, and nothing of it was flushed.
+        let mut second = journal(&dir);
+        append(&mut second, [picture(0)]);
+        assert_eq!(sizes(&dir).len(), 4);
+        drop((first, second));
+        let recovered = recover(dir.path()).unwrap();
+        assert_eq!(recovered.iter().map(|c| (c.start, c.end, c.samples)).collect::<Vec<_>>(), [(
+            START,
+            picture(3).wall,
+            3
+        )]);
+        assert_eq!(fs::metadata(&data).unwrap().len(), recovered[0].bytes);
+        assert_eq!(sizes(&dir).len(), 2);
+    }
+}

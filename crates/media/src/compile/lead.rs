@@ -1,4 +1,4 @@
-//! The leading track cut into segments: at key frames, for pictures; after so many whole frames, for sound alone.
+//! The pictures cut into segments at their key frames: they lead, and sound follows.
 //! A picture lasts until the next one, however long that takes: a pause of the publisher is a picture that is held.
 
 use vitascope_model::{Span, TimeRange, WallTime};
@@ -24,8 +24,8 @@ pub(super) fn segments(chunks: &[Chunk], range: TimeRange, target: Span) -> Vec<
     cutter.segments
 }
 
-/// The wall time of the key frame that the range begins with.
-fn origin(chunks: &[Chunk], range: TimeRange) -> Option<WallTime> {
+/// The wall time of the key frame (or frame of sound) that the range begins with.
+pub(super) fn origin(chunks: &[Chunk], range: TimeRange) -> Option<WallTime> {
     let mut keys = samples(chunks).filter(|s| s.key && s.wall < range.end());
     let mut found = keys.next()?.wall;
     for key in keys.take_while(|k| k.wall <= range.start()) {

@@ -73,7 +73,8 @@ pub fn plan(
     let has_samples = |t: &&TrackView| t.chunks.iter().any(|c| !c.entries.is_empty());
     let (video, audio) = (video.filter(has_samples), audio.filter(has_samples));
     let leading = video.or(audio).ok_or_else(|| Error::not_found("a recording in this range"))?;
-    let mut segments = lead::segments(&leading.chunks, range, options.segment);
+    let cut = if video.is_some() { lead::segments } else { sound::segments };
+    let mut segments = cut(&leading.chunks, range, options.segment);
     if segments.is_empty() && !leading.growing {
         return Err(Error::not_found("a recording in this range"));
     }
@@ -131,7 +132,8 @@ impl Plan {
     /// The m3u8. While the range grows it has no end, and what it lists is the beginning of what it will list.
     pub fn playlist(&self) -> String {
         let rate = u64::from(self.timescale());
-        let longest = self.segments.iter().map(|s| s.duration.div_ceil(rate)).max().unwrap_or(2);
+        // Rounded, as the format wants it. A player holds so many of these back from a live edge, so it is not more than is true.
+        let longest = self.segments.iter().map(|s| (s.duration + rate / 2) / rate).max().unwrap_or(0).max(2);
         let kind = if self.complete { "VOD" } else { "EVENT" };
         let mut out = String::with_capacity(40 * self.segments.len() + 256);
         let mut line = |text: std::fmt::Arguments<'_>| out.write_fmt(text).expect("writing to a string succeeds");

@@ -1,10 +1,15 @@
-//! Sound beside a picture: whole frames, placed by the wall clock to within half a frame, so that they never drift apart.
+//! Sound, beside a picture or alone: whole frames, placed by the wall clock to within half a frame, so that they never drift apart.
 //! Where frames are missing there is silence, so that a player sees one continuous track.
 
-use super::run::{Run, push, samples};
+use std::iter::Peekable;
+
+use vitascope_model::{Span, TimeRange, WallTime};
+
+use super::lead::origin;
+use super::run::{At, Run, push, samples};
 use super::{Part, Segment};
 use crate::codec::AAC_FRAME;
-use crate::track::TrackView;
+use crate::track::{Chunk, TrackView};
 
 const FRAME: i64 = AAC_FRAME as i64;
 /// Sound may be so far off its place before a frame is put in or left out. More than half a frame, so that it does not chatter.
@@ -16,35 +21,68 @@ pub(super) fn add(segments: &mut [Segment], lead_timescale: u32, audio: &TrackVi
     let Some(first) = segments.first() else { return 0 };
     let rate = audio.chunks[0].codec.timescale();
     let origin = first.wall;
-    let mut frames = samples(&audio.chunks).skip_while(|f| (f.wall - origin).to_ticks(rate) < -FRAME / 2).peekable();
-    let (mut time, mut whole) = (0_i64, 0);
+    let frames = samples(&audio.chunks).skip_while(|f| (f.wall - origin).to_ticks(rate) < -FRAME / 2);
+    let mut line = Line { origin, rate, time: 0, frames: frames.peekable() };
+    let mut whole = 0;
     for segment in segments.iter_mut() {
         let lead_end = segment.parts[0].decode_time + segment.duration;
         let end = (u128::from(lead_end) * u128::from(rate) / u128::from(lead_timescale)) as i64;
-        let mut part = Part { decode_time: time as u64, runs: Vec::new() };
-        while time < end {
-            let Some(frame) = frames.peek() else { break };
-            let off = (frame.wall - origin).to_ticks(rate) - time;
-            if off > TOLERANCE {
-                // Missing frames, as far as this segment goes.
-                let missing = (off + FRAME / 2) / FRAME;
-                let room = (end - time + FRAME - 1) / FRAME;
-                let put = missing.min(room);
-                part.runs.push(Run::Silence { frames: put as u32 });
-                time += put * FRAME;
-            } else if off < -TOLERANCE {
-                frames.next();
-            } else if let Some(frame) = frames.next() {
-                push(&mut part.runs, &frame, AAC_FRAME);
-                time += FRAME;
-            }
-        }
-        let is_whole = time >= end || !audio.growing;
-        segment.parts.push(part);
-        if !is_whole {
+        segment.parts.push(line.fill(end));
+        if line.time < end && audio.growing {
             break;
         }
         whole += 1;
     }
     whole
+}
+
+/// The segments of `range` where sound is alone: each of as many whole frames as `target` needs.
+pub(super) fn segments(chunks: &[Chunk], range: TimeRange, target: Span) -> Vec<Segment> {
+    let Some(origin) = origin(chunks, range) else { return Vec::new() };
+    let rate = chunks[0].codec.timescale();
+    let length = (target.to_ticks(rate) + FRAME - 1) / FRAME * FRAME;
+    let frames = samples(chunks).skip_while(|f| f.wall < origin).take_while(|f| f.wall < range.end());
+    let mut line = Line { origin, rate, time: 0, frames: frames.peekable() };
+    let mut segments = Vec::new();
+    while line.frames.peek().is_some() {
+        let (wall, begin) = (origin + Span::of_ticks(line.time, rate), line.time);
+        let part = line.fill(begin + length.max(FRAME));
+        segments.push(Segment { wall, duration: (line.time - begin) as u64, parts: vec![part] });
+    }
+    segments.retain(|s| s.duration > 0);
+    segments
+}
+
+/// Frames on their way to their places.
+struct Line<'a, I: Iterator<Item = At<'a>>> {
+    origin: WallTime,
+    rate: u32,
+    /// Ticks from the origin to the next frame.
+    time: i64,
+    frames: Peekable<I>,
+}
+
+impl<'a, I: Iterator<Item = At<'a>>> Line<'a, I> {
+    /// The frames that begin before `end`, or as many as there are.
+    fn fill(&mut self, end: i64) -> Part {
+        let mut part = Part { decode_time: self.time as u64, runs: Vec::new() };
+        while self.time < end {
+            let Some(frame) = self.frames.peek() else { break };
+            let off = (frame.wall - self.origin).to_ticks(self.rate) - self.time;
+            if off > TOLERANCE {
+                // Missing frames, as far as this segment goes.
+                let missing = (off + FRAME / 2) / FRAME;
+                let room = (end - self.time + FRAME - 1) / FRAME;
+                let put = missing.min(room);
+                part.runs.push(Run::Silence { frames: put as u32 });
+                self.time += put * FRAME;
+            } else if off < -TOLERANCE {
+                self.frames.next();
+            } else if let Some(frame) = self.frames.next() {
+                push(&mut part.runs, &frame, AAC_FRAME);
+                self.time += FRAME;
+            }
+        }
+        part
+    }
 }

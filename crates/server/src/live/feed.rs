@@ -1,9 +1,10 @@
 //! Taps on a live input's sound: what is recorded is also heard, from memory, by the mix and the transcript. A feed lives as long as its
 //! rtstream records, across publishers that come and go, and keeps the last half minute, so that a tap opened a moment late misses nothing.
-//! A tap that cannot keep up loses samples; recording never waits for one.
+//! What a tap cannot take yet waits in memory, up to a limit beyond which it loses samples; recording never waits for one.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 use vitascope_media::codec::{Codec, Sample};
@@ -11,14 +12,77 @@ use vitascope_model::Span;
 
 /// How much of the past a new tap hears.
 const BACKLOG: Span = Span::seconds(30);
-/// Samples that may wait for a tap: over five minutes of AAC.
-pub const WAITING: usize = 16 << 10;
+/// Bytes that may wait for one tap: an hour of AAC at 128 kbit/s.
+const SPILL: usize = 64 << 20;
+/// What a waiting sample takes besides its data.
+const OVERHEAD: usize = 64;
 
 /// What a tap hears. The number tells feeds apart where one tap hears several.
 #[derive(Clone, Debug)]
 pub enum Heard {
     Codec(usize, Codec),
     Sample(usize, Sample),
+}
+
+impl Heard {
+    fn size(&self) -> usize {
+        match self {
+            Heard::Codec(..) => OVERHEAD,
+            Heard::Sample(_, sample) => OVERHEAD + sample.data.len(),
+        }
+    }
+}
+
+/// The side of a tap that feeds have: one tap may be on several of them.
+#[derive(Clone, Debug)]
+pub struct Tap {
+    heard: mpsc::UnboundedSender<Heard>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The side of a tap that listens. It ends when the last feed has closed or let go of the tap.
+#[derive(Debug)]
+pub struct Ear {
+    heard: mpsc::UnboundedReceiver<Heard>,
+    waiting: Arc<AtomicUsize>,
+}
+
+pub fn tap() -> (Tap, Ear) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    (Tap { heard: sender, waiting: waiting.clone() }, Ear { heard: receiver, waiting })
+}
+
+impl Tap {
+    /// Whether there was room for it; none if nobody listens any more.
+    fn say(&self, said: Heard) -> Option<bool> {
+        let size = said.size();
+        // A codec always gets through: without it nothing after it can be understood.
+        if self.waiting.load(Ordering::Relaxed) + size > SPILL && matches!(said, Heard::Sample(..)) {
+            return (!self.heard.is_closed()).then_some(false);
+        }
+        self.waiting.fetch_add(size, Ordering::Relaxed);
+        self.heard.send(said).is_ok().then_some(true)
+    }
+}
+
+impl Ear {
+    pub async fn recv(&mut self) -> Option<Heard> {
+        let said = self.heard.recv().await;
+        self.took(said)
+    }
+
+    /// For threads of their own.
+    pub fn blocking_recv(&mut self) -> Option<Heard> {
+        let said = self.heard.blocking_recv();
+        self.took(said)
+    }
+
+    fn took(&self, said: Option<Heard>) -> Option<Heard> {
+        said.inspect(|s| {
+            self.waiting.fetch_sub(s.size(), Ordering::Relaxed);
+        })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -28,7 +92,7 @@ pub struct Feed(Mutex<State>);
 struct State {
     codec: Option<Codec>,
     backlog: VecDeque<Sample>,
-    taps: Vec<(usize, mpsc::Sender<Heard>)>,
+    taps: Vec<(usize, Tap)>,
     closed: bool,
     missed: u64,
 }
@@ -41,7 +105,7 @@ impl Feed {
             // What was heard in another codec is of no use to a new tap.
             state.backlog.clear();
             state.codec = Some(codec.clone());
-            state.taps.retain(|(n, tap)| tap.try_send(Heard::Codec(*n, codec.clone())).is_ok());
+            state.taps.retain(|(n, tap)| tap.say(Heard::Codec(*n, codec.clone())).is_some());
         }
     }
 
@@ -52,33 +116,28 @@ impl Feed {
             backlog.pop_front();
         }
         backlog.push_back(sample.clone());
-        taps.retain(|(n, tap)| match tap.try_send(Heard::Sample(*n, sample.clone())) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                *missed += 1;
-                true
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        taps.retain(|(n, tap)| {
+            let taken = tap.say(Heard::Sample(*n, sample.clone()));
+            *missed += u64::from(taken == Some(false));
+            taken.is_some()
         });
     }
 
     /// Adds a tap, which hears the backlog first and then everything, without a gap or a repeat.
-    pub fn subscribe(&self, number: usize, tap: mpsc::Sender<Heard>) {
+    pub fn subscribe(&self, number: usize, tap: Tap) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let codec = state.codec.iter().map(|c| Heard::Codec(number, c.clone()));
         let past = state.backlog.iter().map(|s| Heard::Sample(number, s.clone()));
-        if !codec.chain(past).all(|heard| tap.try_send(heard).is_ok()) {
-            tracing::warn!("a new tap has no room for what it should hear first");
-        }
-        if !state.closed {
+        let is_heard = codec.chain(past).all(|said| tap.say(said).is_some());
+        if is_heard && !state.closed {
             state.taps.push((number, tap));
         }
     }
 
     /// A tap hears no more.
-    pub fn unsubscribe(&self, gone: &mpsc::Sender<Heard>) {
+    pub fn unsubscribe(&self, gone: &Tap) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.taps.retain(|(_, tap)| !tap.same_channel(gone));
+        state.taps.retain(|(_, tap)| !tap.heard.same_channel(&gone.heard));
     }
 
     /// The rtstream has stopped: its taps hear the end.
@@ -104,9 +163,10 @@ mod tests {
         Sample { ticks: second * 48_000, key: true, data: vec![1].into(), wall: WallTime(0) + Span::seconds(second) }
     }
 
-    fn seconds(tap: &mut mpsc::Receiver<Heard>) -> Vec<i64> {
+    fn seconds(ear: &mut Ear) -> Vec<i64> {
         let mut heard = Vec::new();
-        while let Ok(said) = tap.try_recv() {
+        while let Ok(said) = ear.heard.try_recv() {
+            ear.took(Some(said.clone()));
             if let Heard::Sample(7, s) = said {
                 heard.push(s.wall.0 / 1_000_000);
             }
@@ -119,22 +179,29 @@ mod tests {
         let feed = Feed::default();
         feed.begin(&Codec::Aac { rate: 48_000, channels: 2, config: vec![0x11, 0x90] });
         (0..50).for_each(|s| feed.push(&sample(s)));
-        let (tap, mut heard) = mpsc::channel(100);
+        let (tap, mut ear) = tap();
         feed.subscribe(7, tap);
         feed.push(&sample(50));
-        assert_eq!(seconds(&mut heard), (19..=50).collect::<Vec<_>>());
+        assert_eq!(seconds(&mut ear), (19..=50).collect::<Vec<_>>());
         feed.close();
-        assert!(heard.is_closed());
+        assert!(ear.heard.is_closed());
     }
 
     #[test]
     fn a_slow_tap_misses_samples_and_holds_up_nobody() {
         let feed = Feed::default();
-        let (slow, _kept) = mpsc::channel(2);
-        let (quick, mut heard) = mpsc::channel(100);
-        feed.subscribe(1, slow);
+        let ((slow, mut behind), (quick, mut ear)) = (tap(), tap());
+        // Room for two more samples.
+        slow.waiting.store(SPILL - 2 * (OVERHEAD + 1), Ordering::Relaxed);
+        feed.subscribe(7, slow);
         feed.subscribe(7, quick);
         (0..10).for_each(|s| feed.push(&sample(s)));
-        assert_eq!((seconds(&mut heard).len(), feed.missed()), (10, 8));
+        assert_eq!((seconds(&mut ear).len(), feed.missed()), (10, 8));
+        assert_eq!(seconds(&mut behind), [0, 1]);
+        feed.push(&sample(10));
+        assert_eq!(seconds(&mut behind), [10], "what was taken makes room");
+        drop(behind);
+        feed.push(&sample(11));
+        assert_eq!((seconds(&mut ear).len(), feed.missed()), (2, 8), "who is gone misses nothing");
     }
 }

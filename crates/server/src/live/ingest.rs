@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use vitascope_media::codec::{Codec, Sample};
 use vitascope_model::capture::MediaKind;
 use vitascope_model::id::{CaptureSessionId, RtStreamId};
+use vitascope_model::rtstream::RtStream;
 use vitascope_model::{Result, WallTime};
 
-use super::feed::Feed;
+use super::feed::{Feed, Tap};
 use super::publisher::PublisherClock;
 use super::recording::Recording;
 use super::{mix, transcribe};
@@ -81,18 +82,23 @@ pub struct Ingest {
     pub(super) mixes: mix::Mixes,
 }
 
-/// One publisher's sending, from its admission to its end.
-pub struct Publication {
+/// The right of one publisher to a path. However it is lost (an error, a panic), the registry forgets it.
+pub struct Claim {
+    app: App,
     number: u64,
-    media: usize,
-    recording: Recording,
-    feed: Option<Arc<Feed>>,
+    rtstream: RtStream,
+    session_id: Option<CaptureSessionId>,
     counters: Arc<Counters>,
     cancel: CancellationToken,
     publisher: Arc<Mutex<PublisherClock>>,
-    rtstream_id: RtStreamId,
-    session_id: Option<CaptureSessionId>,
-    app: App,
+}
+
+/// One publisher's sending, from its admission to its end.
+pub struct Publication {
+    claim: Claim,
+    media: usize,
+    recording: Recording,
+    feed: Option<Arc<Feed>>,
     began: bool,
 }
 
@@ -107,18 +113,9 @@ impl Ingest {
         if target.takes_media { Ok(target) } else { Err(Refusal::Closed) }
     }
 
-    /// Lets a publisher in. `codecs` are those of the announced media, `None` where we know no such codec.
-    pub async fn admit(
-        &self,
-        app: &App,
-        path: &str,
-        target: PublishTarget,
-        codecs: &[Option<Codec>],
-    ) -> Result<Publication, Refusal> {
+    /// Takes a path for one publisher.
+    pub async fn claim(&self, app: &App, path: &str, target: PublishTarget) -> Result<Claim, Refusal> {
         let PublishTarget { rtstream, session_id, .. } = target;
-        let fits = |c: &Option<Codec>| c.as_ref().is_some_and(|c| c.is_video() == (rtstream.kind == MediaKind::Video));
-        let media = codecs.iter().position(fits).ok_or(Refusal::Unsupported)?;
-        let codec = codecs[media].clone().ok_or(Refusal::Unsupported)?;
         let (cancel, counters) = (CancellationToken::new(), Arc::new(Counters::default()));
         let live = Live {
             path: Some(path.to_owned()),
@@ -127,36 +124,13 @@ impl Ingest {
             cancel: cancel.clone(),
             counters: counters.clone(),
         };
-        let (number, publisher) = self.claim(live).ok_or(Refusal::Busy)?;
-        let opened = recording::open_track(app, &rtstream).await;
-        let opened = opened.and_then(|track| Recording::open(app, &track.id, codec.clone()));
-        let recording = opened.map_err(|error| {
-            self.forget(number);
-            broken(error)
-        })?;
-        let feed = (rtstream.kind == MediaKind::Audio).then(|| self.feed(&rtstream.id));
-        if let Some(feed) = &feed {
-            feed.begin(&codec);
-            mix::ensure(app, session_id.as_ref()).await.map_err(broken)?;
-            transcribe::resume(app, &rtstream).await;
-        }
-        let (rtstream_id, app, began) = (rtstream.id, app.clone(), false);
-        Ok(Publication {
-            number,
-            media,
-            recording,
-            feed,
-            counters,
-            cancel,
-            publisher,
-            rtstream_id,
-            session_id,
-            app,
-            began,
-        })
+        let (number, publisher) = self.register(live).ok_or(Refusal::Busy)?;
+        let claim = Claim { app: app.clone(), number, rtstream, session_id, counters, cancel, publisher };
+        // Its session may have been drained since the path was looked up; from here on a drain finds this claim.
+        self.look_up(app, path).await.map(|_| claim)
     }
 
-    fn claim(&self, live: Live) -> Option<(u64, Arc<Mutex<PublisherClock>>)> {
+    fn register(&self, live: Live) -> Option<(u64, Arc<Mutex<PublisherClock>>)> {
         let mut registry = self.registry();
         if registry.live.values().any(|l| l.path == live.path) {
             return None;
@@ -188,7 +162,7 @@ impl Ingest {
         self.registry().feeds.entry(rtstream.clone()).or_default().clone()
     }
 
-    pub(super) fn unsubscribe(&self, rtstream: &RtStreamId, tap: &tokio::sync::mpsc::Sender<super::feed::Heard>) {
+    pub(super) fn unsubscribe(&self, rtstream: &RtStreamId, tap: &Tap) {
         // After a drain the feed is closed and forgotten, and has no taps.
         if let Some(feed) = self.registry().feeds.get(rtstream) {
             feed.unsubscribe(tap);
@@ -253,6 +227,31 @@ fn broken(error: vitascope_model::Error) -> Refusal {
     Refusal::Broken
 }
 
+impl Claim {
+    /// Lets the publisher in. `codecs` are those of the announced media, `None` where we know no such codec.
+    pub async fn admit(self, codecs: &[Option<Codec>]) -> Result<Publication, Refusal> {
+        let Claim { app, rtstream, .. } = &self;
+        let fits = |c: &&Codec| c.is_video() == (rtstream.kind == MediaKind::Video);
+        let mut known = codecs.iter().enumerate().filter_map(|(i, c)| Some((i, c.as_ref().filter(fits)?)));
+        let (media, codec) = known.next().ok_or(Refusal::Unsupported)?;
+        let track = recording::open_track(app, rtstream).await.map_err(broken)?;
+        let recording = Recording::open(app, &track.id, codec.clone()).map_err(broken)?;
+        let feed = (rtstream.kind == MediaKind::Audio).then(|| app.ingest.feed(&rtstream.id));
+        if let Some(feed) = &feed {
+            feed.begin(codec);
+            mix::ensure(app, self.session_id.as_ref()).await.map_err(broken)?;
+            transcribe::resume(app, rtstream).await;
+        }
+        Ok(Publication { claim: self, media, recording, feed, began: false })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.app.ingest.forget(self.number);
+    }
+}
+
 impl Publication {
     /// Which of the announced media is recorded.
     pub fn media(&self) -> usize {
@@ -260,34 +259,35 @@ impl Publication {
     }
 
     pub fn cancelled(&self) -> CancellationToken {
-        self.cancel.clone()
+        self.claim.cancel.clone()
     }
 
     pub fn publisher_clock(&self) -> Arc<Mutex<PublisherClock>> {
-        self.publisher.clone()
+        self.claim.publisher.clone()
     }
 
     /// Records a sample and lets the taps hear it; tells whether a chunk began.
     pub fn sample(&mut self, sample: Sample) -> Result<bool> {
         let chunk_begins = self.recording.sample(&sample)?;
-        self.counters.samples.fetch_add(1, Ordering::Relaxed);
-        self.counters.bytes.fetch_add(sample.data.len() as u64, Ordering::Relaxed);
-        self.counters.last_sample.store(sample.wall.0, Ordering::Relaxed);
+        let counters = &self.claim.counters;
+        counters.samples.fetch_add(1, Ordering::Relaxed);
+        counters.bytes.fetch_add(sample.data.len() as u64, Ordering::Relaxed);
+        counters.last_sample.store(sample.wall.0, Ordering::Relaxed);
         if let Some(feed) = &self.feed {
             feed.push(&sample);
         }
         if !self.began && sample.key {
             self.began = true;
             self.recording.flush()?;
-            if let Some(session) = &self.session_id {
-                self.app.sessions.media_began(session, &self.rtstream_id);
+            if let Some(session) = &self.claim.session_id {
+                self.claim.app.sessions.media_began(session, &self.claim.rtstream.id);
             }
         }
         Ok(chunk_begins)
     }
 
     pub fn dropped(&self, units: u32) {
-        self.counters.dropped.fetch_add(units.into(), Ordering::Relaxed);
+        self.claim.counters.dropped.fetch_add(units.into(), Ordering::Relaxed);
     }
 
     pub fn tick(&mut self) -> Result<()> {
@@ -295,14 +295,16 @@ impl Publication {
     }
 
     /// The publisher is gone. The path is free at once; this returns when everything is sealed.
-    pub async fn end(self, app: &App, orderly: bool) {
-        app.ingest.free_path(self.number);
-        if let Err(error) = self.recording.finish(None).await {
-            tracing::error!(rtstream.id = %self.rtstream_id, %error, "a recording could not be finished");
+    pub async fn end(self, orderly: bool) {
+        let Publication { claim, recording, .. } = self;
+        claim.app.ingest.free_path(claim.number);
+        if let Err(error) = recording.finish(None).await {
+            tracing::error!(rtstream.id = %claim.rtstream.id, %error, "a recording could not be finished");
         }
-        app.ingest.forget(self.number);
-        if let Some(session) = &self.session_id {
-            app.sessions.media_ended(session, &self.rtstream_id, orderly);
+        let (app, rtstream, session) = (claim.app.clone(), claim.rtstream.id.clone(), claim.session_id.clone());
+        drop(claim);
+        if let Some(session) = &session {
+            app.sessions.media_ended(session, &rtstream, orderly);
         }
     }
 }

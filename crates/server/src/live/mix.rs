@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use vitascope_media::codec::Codec;
@@ -16,13 +15,15 @@ use vitascope_model::capture::MediaKind;
 use vitascope_model::id::CaptureSessionId;
 use vitascope_model::{Result, Span, WallTime};
 
-use super::feed::{Heard, WAITING};
+use super::feed::{Ear, Heard, tap};
 use super::recording::Recording;
 use crate::app::App;
 use crate::app::recording::open_mix_track;
 
 /// How long the mix waits for a channel that is late.
 const PATIENCE: Span = Span::millis(1500);
+/// So near to what is mixed already, sound counts as late: the mixer may place it a little before its wall time.
+const LATE: Span = Span::millis(40);
 const TICK: Duration = Duration::from_millis(250);
 const KBPS: u32 = 128;
 
@@ -52,7 +53,7 @@ pub(super) async fn ensure(app: &App, session: Option<&CaptureSessionId>) -> Res
     if feeds.is_empty() || mixes.contains_key(id) {
         return Ok(());
     }
-    let (tap, heard) = mpsc::channel(WAITING);
+    let (tap, heard) = tap();
     for (number, feed) in feeds.iter().enumerate() {
         feed.subscribe(number, tap.clone());
     }
@@ -67,11 +68,12 @@ pub(super) async fn ensure(app: &App, session: Option<&CaptureSessionId>) -> Res
     Ok(())
 }
 
-async fn run(app: &App, id: &CaptureSessionId, mut heard: mpsc::Receiver<Heard>) -> Result<()> {
+async fn run(app: &App, id: &CaptureSessionId, mut heard: Ear) -> Result<()> {
     let mut inputs = Inputs::default();
     // The mix begins with the first sound of any channel.
     let Some(start) = inputs.first(&mut heard).await? else { return Ok(()) };
     let mut mixer = Mixer::new(start);
+    inputs.start = start;
     inputs.mix_waiting(&mut mixer);
     let AudioEncoder { feed, output } = AudioEncoder::start(&AudioPlan { format: PcmFormat::F32, kbps: KBPS }, start)?;
     let track = open_mix_track(app, id).await?;
@@ -88,6 +90,9 @@ async fn run(app: &App, id: &CaptureSessionId, mut heard: mpsc::Receiver<Heard>)
         }
     }
     encode(&feed, &mixer.pull(inputs.end));
+    if inputs.late > 0 {
+        tracing::warn!(session.id = %id, blocks = inputs.late, "sound came too late to be mixed");
+    }
     drop(feed);
     use vitascope_model::error::Context;
     writer.await.internal("record a mix")?
@@ -137,12 +142,15 @@ struct Inputs {
     decoders: HashMap<usize, (AacDecoder, StereoResampler)>,
     /// Sound decoded before the mixer was there.
     waiting: Vec<(usize, WallTime, Vec<f32>)>,
-    /// The end of the last sound of any channel.
+    /// Where the mix begins, and the end of the last sound of any channel.
+    start: WallTime,
     end: WallTime,
+    /// Blocks of sound that came too late.
+    late: u64,
 }
 
 impl Inputs {
-    async fn first(&mut self, heard: &mut mpsc::Receiver<Heard>) -> Result<Option<WallTime>> {
+    async fn first(&mut self, heard: &mut Ear) -> Result<Option<WallTime>> {
         while let Some(said) = heard.recv().await {
             if let Some((input, at, pcm)) = self.decode(said)? {
                 self.waiting.push((input, at, pcm));
@@ -153,16 +161,27 @@ impl Inputs {
     }
 
     fn mix_waiting(&mut self, mixer: &mut Mixer) {
-        for (input, at, pcm) in self.waiting.drain(..) {
-            mixer.push(input, at, &pcm);
+        for (input, at, pcm) in std::mem::take(&mut self.waiting) {
+            self.mix(mixer, input, at, &pcm);
         }
     }
 
     fn hear(&mut self, said: Heard, mixer: &mut Mixer) -> Result<()> {
         if let Some((input, at, pcm)) = self.decode(said)? {
-            mixer.push(input, at, &pcm);
+            self.mix(mixer, input, at, &pcm);
         }
         Ok(())
+    }
+
+    /// What comes later than the mix waits is left out, as is what lies before its beginning: their time is given away.
+    fn mix(&mut self, mixer: &mut Mixer, input: usize, at: WallTime, pcm: &[f32]) {
+        let given = mixer.length();
+        let closed = if given == Span::ZERO { self.start } else { self.start + given + LATE };
+        if at + length(pcm) <= closed {
+            self.late += 1;
+        } else {
+            mixer.push(input, at, pcm);
+        }
     }
 
     /// A sample as 48 kHz stereo.
@@ -178,10 +197,39 @@ impl Inputs {
                 let Some((decoder, resampler)) = self.decoders.get_mut(&input) else { return Ok(None) };
                 let mut pcm = Vec::with_capacity(2048);
                 resampler.push(decoder.decode(&sample.data), &mut pcm);
-                let length = Span::of_ticks(pcm.len() as i64 / 2, 48_000);
-                self.end = self.end.max(sample.wall + length);
+                self.end = self.end.max(sample.wall + length(&pcm));
                 Ok(Some((input, sample.wall, pcm)))
             }
         }
+    }
+}
+
+/// Of 48 kHz stereo.
+fn length(pcm: &[f32]) -> Span {
+    Span::of_ticks(pcm.len() as i64 / 2, 48_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_too_late_is_left_out_and_the_mix_goes_on() {
+        let start = WallTime(1_800_000_000_000_000);
+        let (mut mixer, mut inputs) = (Mixer::new(start), Inputs { start, ..Inputs::default() });
+        let block = [0.5; 2 * 4800];
+        let at = |tenth: i64| start + Span::millis(100 * tenth);
+        inputs.mix(&mut mixer, 0, at(0), &block);
+        (-5..0).for_each(|tenth| inputs.mix(&mut mixer, 1, at(tenth), &block));
+        assert_eq!(std::mem::take(&mut inputs.late), 5, "before the first sound that was heard");
+        assert_eq!(mixer.pull(at(10)).len(), 10 * block.len());
+        // One stalled for a second, another one was never heard before.
+        (1..9).for_each(|tenth| inputs.mix(&mut mixer, 0, at(tenth), &block));
+        inputs.mix(&mut mixer, 1, at(2), &block);
+        assert_eq!(inputs.late, 9);
+        inputs.mix(&mut mixer, 0, at(11), &block);
+        let mixed = mixer.pull(at(12));
+        assert_eq!(mixed.len(), 2 * block.len());
+        assert_eq!((mixed[block.len() / 2], mixed[block.len() * 3 / 2]), (0.0, 0.5), "in its place");
     }
 }

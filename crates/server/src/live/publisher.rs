@@ -22,6 +22,8 @@ impl PublisherClock {
     /// The server's wall time for the publisher's `theirs`, of which the data arrived at `arrival`.
     pub fn map(&mut self, theirs: WallTime, arrival: WallTime) -> WallTime {
         let offset = *self.offset.get_or_insert_with(|| {
+            // Drift is counted from here on.
+            self.corrected_at = arrival;
             let delay = arrival - theirs;
             let offset = if delay >= Span::ZERO && delay < USUAL_DELAY { Span::ZERO } else { delay };
             tracing::info!(delay_ms = delay.0 / 1000, offset_ms = offset.0 / 1000, "a publisher's clock is known");
@@ -58,6 +60,16 @@ mod tests {
         publisher.map(NOW + Span::millis(10_100), NOW + Span::seconds(10));
         publisher.correct(NOW + Span::seconds(10));
         assert_eq!(publisher.offset, Some(Span(-5000)), "500 ppm of 10 s");
+    }
+
+    #[test]
+    fn the_first_correction_is_no_leap() {
+        let mut publisher = PublisherClock::default();
+        publisher.map(NOW, NOW);
+        // Pushed faster than time goes: ten seconds of media in one.
+        publisher.map(NOW + Span::seconds(10), NOW + Span::seconds(1));
+        publisher.correct(NOW + Span::seconds(1));
+        assert_eq!(publisher.offset, Some(Span(-500)), "500 ppm of 1 s");
     }
 
     #[test]

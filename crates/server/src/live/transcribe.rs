@@ -16,7 +16,7 @@ use vitascope_model::rtstream::{RtStream, Transcription};
 use vitascope_model::transcript::{TranscriptRecord, Word};
 use vitascope_model::{MediaTime, Result, Span, WallTime};
 
-use super::feed::{Heard, WAITING};
+use super::feed::{Ear, Heard, Tap, tap};
 use crate::app::App;
 use crate::app::transcript::record_final;
 
@@ -46,8 +46,8 @@ type Listeners = Arc<Mutex<Vec<ConnectionId>>>;
 
 struct Running {
     listeners: Listeners,
-    /// The sender that its feed has as well: to tell the feed which tap goes.
-    stop: mpsc::Sender<Heard>,
+    /// The tap that its feed has as well: to tell the feed which one goes.
+    stop: Tap,
     teller: JoinHandle<()>,
 }
 
@@ -124,7 +124,7 @@ pub async fn start(app: &App, stream: &RtStream, connection: Option<ConnectionId
         app.transcriber.join(&stream.id, connection.as_ref());
         return Ok(());
     }
-    let (stop, heard) = mpsc::channel(WAITING);
+    let (stop, heard) = tap();
     app.ingest.feed(&stream.id).subscribe(0, stop.clone());
     let (said, utterances) = mpsc::unbounded_channel();
     let line = Arc::new(TimeLine::default());
@@ -210,7 +210,7 @@ struct Analyser {
 }
 
 impl Analyser {
-    fn run(mut self, mut heard: mpsc::Receiver<Heard>) -> Result<()> {
+    fn run(mut self, mut heard: Ear) -> Result<()> {
         let mut pcm = Vec::with_capacity(1024);
         while let Some(said) = heard.blocking_recv() {
             match said {

@@ -33,6 +33,8 @@ pub(super) struct H264 {
     /// Where in `unit` the open FU-A's length field is.
     open_fragment: Option<usize>,
     broken: bool,
+    /// Packets are missing in front of the next one.
+    gap: bool,
 }
 
 #[derive(Debug, Default)]
@@ -57,10 +59,18 @@ impl Depay {
         }
     }
 
-    /// Packets were lost: what is under construction is damaged.
+    /// Packets were lost: what is under construction is damaged, and so may be what the next packet belongs to.
     pub(super) fn lost(&mut self) {
+        self.damaged();
+        if let Depay::H264(h264) = self {
+            h264.gap = true;
+        }
+    }
+
+    /// What is under construction cannot be trusted.
+    pub(super) fn damaged(&mut self) {
         match self {
-            Depay::H264(h264) => h264.broken = true,
+            Depay::H264(h264) => h264.broken |= !h264.unit.is_empty(),
             Depay::Aac(fragments) => *fragments = Fragments::default(),
         }
     }
@@ -71,9 +81,10 @@ impl H264 {
         // A publisher that forgets the marker bit still changes the time stamp.
         let mut dropped = if stamp != self.stamp { self.finish(out) } else { 0 };
         self.stamp = stamp;
-        if self.payload(payload).is_none() || self.unit.len() > MAX_SAMPLE {
+        self.broken |= std::mem::take(&mut self.gap);
+        // What is damaged will be dropped whole: nothing more of it is kept.
+        if !self.broken && (self.payload(payload).is_none() || self.unit.len() > MAX_SAMPLE) {
             self.broken = true;
-            self.unit.truncate(MAX_SAMPLE);
         }
         if marker {
             dropped += self.finish(out);
@@ -139,7 +150,8 @@ impl H264 {
         if data.is_empty() || broken {
             return u32::from(broken);
         }
-        let data = if key && !has_sets && !self.sps.is_empty() { self.with_sets(&data) } else { data };
+        let knows_sets = !self.sps.is_empty() && !self.pps.is_empty();
+        let data = if key && !has_sets && knows_sets { self.with_sets(&data) } else { data };
         out.push(Unit { stamp: self.stamp, key, data: data.into() });
         0
     }
@@ -161,6 +173,9 @@ impl Fragments {
         let count = usize::from(u16::from_be_bytes(*bits)) / 16;
         let (headers, mut data) = rest.split_at_checked(count * 2)?;
         let size = |i: usize| usize::from(u16::from_be_bytes([headers[i * 2], headers[i * 2 + 1]]) >> 3);
+        if (0..count).any(|i| size(i) == 0) {
+            return None;
+        }
         if count == 1 && size(0) > data.len() {
             if self.data.is_empty() {
                 self.size = size(0);
@@ -218,7 +233,10 @@ mod tests {
         let (units, dropped) = push(&mut depay, 3, true, &[0x61, 7]);
         assert_eq!((units.len(), units[0].stamp, dropped), (1, 3, 1));
         depay.lost();
-        assert_eq!(push(&mut depay, 4, true, &[0x61, 7]).1, 1);
+        assert_eq!(push(&mut depay, 4, true, &[0x61, 7]).1, 1, "its first slice may be what was lost");
+        assert_eq!(push(&mut depay, 5, true, &[0x61, 7]).1, 0);
+        depay.damaged();
+        assert_eq!(push(&mut depay, 6, true, &[0x61, 7]).1, 0, "nothing was under construction");
     }
 
     #[test]

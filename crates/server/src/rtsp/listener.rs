@@ -1,7 +1,9 @@
 //! The sockets and timers of the RECORD door: one task a connection. A panic in a parser ends one connection, not the server.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -12,7 +14,8 @@ use super::framing::{Found, Framing};
 use super::session::Session;
 use crate::app::App;
 
-/// A publisher that is silent for so long is gone, and its path is free again. Sender reports count as a sign of life.
+/// A publisher that is silent for so long is gone, and its path is free again. While it records only RTP and RTCP count
+/// as signs of life.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Journals are flushed so often: less than a second of media is ever only in memory.
 const TICK: Duration = Duration::from_millis(250);
@@ -51,8 +54,9 @@ async fn connection(mut stream: TcpStream, app: App) -> Result<()> {
     let shutdown = app.shutdown.clone();
     let mut session = Session::new(app.clone());
     let mut framing = Framing::default();
+    let talk = AssertUnwindSafe(converse(&mut stream, &app, &mut session, &mut framing)).catch_unwind();
     let done = tokio::select! {
-        done = converse(&mut stream, &app, &mut session, &mut framing) => done,
+        done = talk => done.unwrap_or_else(|_| Err(Error::internal("a publisher made the server stumble"))),
         () = shutdown.cancelled() => Ok(()),
     };
     // However it ended, what came is kept.
@@ -73,7 +77,6 @@ async fn converse(stream: &mut TcpStream, app: &App, session: &mut Session, fram
                 if read.internal("read from a publisher")? == 0 {
                     return Ok(());
                 }
-                heard = Instant::now();
             }
             _ = ticks.tick() => {
                 session.tick()?;
@@ -84,7 +87,10 @@ async fn converse(stream: &mut TcpStream, app: &App, session: &mut Session, fram
             }
             () = cancelled.cancelled() => return Ok(()),
         }
-        let answers = consume(app, session, framing).await?;
+        let (answers, is_alive) = consume(app, session, framing).await?;
+        if is_alive {
+            heard = Instant::now();
+        }
         if !answers.is_empty() {
             timeout(WRITE_WITHIN, stream.write_all(&answers))
                 .await
@@ -95,22 +101,26 @@ async fn converse(stream: &mut TcpStream, app: &App, session: &mut Session, fram
     Ok(())
 }
 
-/// Takes every whole message out of the buffer; returns the answers to send.
-async fn consume(app: &App, session: &mut Session, framing: &mut Framing) -> Result<Vec<u8>> {
+/// Takes every whole message out of the buffer; returns the answers to send, and whether there was a sign of life.
+async fn consume(app: &App, session: &mut Session, framing: &mut Framing) -> Result<(Vec<u8>, bool)> {
     let arrival = app.now();
-    let mut answers = Vec::new();
+    let (mut answers, mut is_alive) = (Vec::new(), false);
     while !session.closed {
         match framing.next(session.recording, &|channel, head| session.knows(channel, head))? {
-            Found::Frame { channel, body } => session.frame(channel, &body, arrival)?,
+            Found::Frame { channel, body } => {
+                is_alive = true;
+                session.frame(channel, &body, arrival)?;
+            }
             Found::Request(request) => {
+                is_alive |= !session.recording;
                 session.request(&request).await.write(&mut answers).internal("write an answer")?;
             }
             Found::Garbage(bytes) => {
                 tracing::warn!(bytes, "garbage from a publisher was skipped");
-                session.lost();
+                session.damaged();
             }
             Found::Nothing => break,
         }
     }
-    Ok(answers)
+    Ok((answers, is_alive))
 }

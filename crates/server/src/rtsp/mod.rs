@@ -7,6 +7,7 @@ mod framing;
 mod listener;
 mod sdp;
 mod session;
+mod track;
 mod transport;
 
 pub use listener::serve;

@@ -24,15 +24,20 @@ pub(super) fn announced(sdp: &[u8]) -> Result<Vec<Announced>> {
 }
 
 fn section(media: &Media) -> Result<Announced> {
-    let map = media.get_first_attribute_typed::<RtpMap>();
-    let map = map.ok_or_else(|| Error::invalid("a media section without rtpmap"))?.invalid("an unreadable rtpmap")?;
+    let control = media.get_first_attribute_value("control").flatten().unwrap_or_default().to_owned();
+    let Some(map) = media.get_first_attribute_typed::<RtpMap>() else {
+        // One of the old static payload types, such as a camera's telephone sound: known, and not recorded.
+        let payload_type = media.fmt.split_whitespace().next().and_then(|pt| pt.parse().ok()).filter(|pt| *pt < 128);
+        let payload_type = payload_type.ok_or_else(|| Error::invalid("a media section without rtpmap"))?;
+        return Ok(Announced { codec: None, payload_type, control });
+    };
+    let map = map.invalid("an unreadable rtpmap")?;
     let fmtp = media.get_first_attribute_typed::<Fmtp>().transpose().invalid("an unreadable fmtp")?;
     let codec = match map.encoding_name.to_ascii_uppercase().as_str() {
         "H264" if map.clock_rate == 90_000 => Some(h264(fmtp.as_ref())),
         "MPEG4-GENERIC" => aac(&map, fmtp.as_ref()),
         _ => None,
     };
-    let control = media.get_first_attribute_value("control").flatten().unwrap_or_default().to_owned();
     Ok(Announced { codec, payload_type: map.payload_type, control })
 }
 
@@ -110,5 +115,30 @@ mod tests {
             "HE-AAC"
         );
         assert!(announced(b"garbage").is_err());
+    }
+
+    #[test]
+    fn a_static_payload_type_is_let_be() {
+        let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\na=control:t1\r\n\
+            m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:t2\r\n";
+        let all = announced(sdp.as_bytes()).unwrap();
+        let seen: Vec<_> = all.iter().map(|a| (a.codec.is_some(), a.payload_type, a.control.as_str())).collect();
+        assert_eq!(seen, [(false, 0, "t1"), (true, 96, "t2")]);
+    }
+
+    #[test]
+    fn garbage_never_panics() {
+        let whole = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=audio 0 RTP/AVP 96\r\na=rtpmap:96 MPEG4-GENERIC/48000/2\r\n\
+            a=fmtp:96 mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1190\r\na=control:t1\r\n";
+        let mut state = 5_u32;
+        for _ in 0..5000 {
+            let mut bytes = whole.as_bytes().to_vec();
+            for _ in 0..4 {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let at = (state >> 8) as usize % bytes.len();
+                bytes[at] = (state >> 24) as u8;
+            }
+            drop(announced(&bytes));
+        }
     }
 }

@@ -39,8 +39,24 @@ mod tests {
         for junk in ["RTP/AVP/TCP;interleaved=x", "RTP/AVP/TCP;interleaved=1-2", "RTP/AVP/TCP;interleaved=256-257"] {
             assert_eq!(interleaved(junk).unwrap_err().kind, ErrorKind::InvalidArgument, "{junk}");
         }
-        for quote in ["RTP/AVP/TCP;mode=\"", "\"", ";;;,,,", "RTP/AVP/TCP;interleaved=\""] {
-            drop(interleaved(quote));
+        assert_eq!(interleaved("RTP/AVP/TCP;mode=\"").unwrap(), None, "a lone quote");
+        assert_eq!(interleaved(&"RTP/AVP/TCP;".repeat(100)).unwrap_err().kind, ErrorKind::InvalidArgument);
+    }
+
+    #[test]
+    fn garbage_never_panics() {
+        const PIECES: [&str; 12] =
+            ["RTP/AVP/TCP", "RTP/AVP", ";", ",", "\"", "=", "interleaved=", "-", "7", "254-255", " ", "é"];
+        let mut state = 3_u32;
+        for _ in 0..20_000 {
+            let mut header = String::new();
+            for _ in 0..8 {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                header.push_str(PIECES[(state >> 16) as usize % PIECES.len()]);
+            }
+            if let Ok(Some(channel)) = interleaved(&header) {
+                assert!(channel.is_multiple_of(2), "{header}");
+            }
         }
     }
 }

@@ -8,4 +8,5 @@ mod coverage;
 mod events;
 mod harness;
 mod rtsp;
+mod rtsp_faults;
 mod tidy;

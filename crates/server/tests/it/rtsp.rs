@@ -13,7 +13,7 @@ use tokio::process::Command;
 use crate::harness::TestServer;
 
 /// Ten seconds of numbered pictures at 30 a second, a key frame each second, and a tone.
-async fn clip(folder: &Path) -> PathBuf {
+pub(crate) async fn clip(folder: &Path) -> PathBuf {
     let file = folder.join("clip.mp4");
     let args = "-v error -y -f lavfi -i testsrc2=s=320x180:r=30:d=10 -f lavfi -i sine=440:r=48000:d=10 -c:v libx264 -preset ultrafast \
         -g 30 -keyint_min 30 -sc_threshold 0 -bf 0 -pix_fmt yuv420p -c:a aac -ac 2 -b:a 96k -shortest";
@@ -30,7 +30,7 @@ async fn run<'a>(program: &str, args: impl IntoIterator<Item = &'a str>) -> Stri
 }
 
 /// Publishes one of the clip's streams as fast as it goes; tells whether the server took it.
-async fn publish(clip: &Path, stream: &str, url: &str) -> bool {
+pub(crate) async fn publish(clip: &Path, stream: &str, url: &str) -> bool {
     let args = [
         "-v",
         "quiet",
@@ -51,16 +51,16 @@ async fn publish(clip: &Path, stream: &str, url: &str) -> bool {
     tokio::time::timeout(Duration::from_secs(60), command.status()).await.unwrap().unwrap().success()
 }
 
-struct Live {
-    server: TestServer,
-    folder: tempfile::TempDir,
+pub(crate) struct Live {
+    pub(crate) server: TestServer,
+    pub(crate) folder: tempfile::TempDir,
     session: String,
     /// RTSP URLs of microphone and display.
-    urls: [String; 2],
-    rtstreams: [String; 2],
+    pub(crate) urls: [String; 2],
+    pub(crate) rtstreams: [String; 2],
 }
 
-async fn live() -> Live {
+pub(crate) async fn live() -> Live {
     let server = TestServer::start().await;
     let session = server.create_session(&json!({})).await;
     let channels = json!([

@@ -1,0 +1,12 @@
+//! The integration tests of the media crate: real H.264 and AAC is recorded, planned and played, and every picture counted.
+//! Needs the package ffmpeg.
+
+#![expect(clippy::unwrap_used, reason = "in a test, a failed unwrap is a failed test")]
+
+mod crash;
+mod film;
+mod growing;
+mod pictures;
+mod player;
+mod recording;
+mod sound;
