@@ -299,12 +299,12 @@ mod tests {
         let mut journal = journal(&dir);
         append(&mut journal, [picture(0), picture(1)]);
         assert_eq!(sizes(&dir), [0, 0]);
-        assert!(journal.to_sync().is_none());
+        assert!(journal.dirty().is_none());
         journal.flush().unwrap();
         assert_eq!(sizes(&dir)[0], (SPS.len() + PICTURE.len()) as u64);
         assert!(sizes(&dir)[1] > 0);
-        journal.to_sync().unwrap().sync().unwrap();
-        assert!(journal.to_sync().is_none());
+        journal.dirty().unwrap().sync().unwrap();
+        assert!(journal.dirty().is_none());
     }
 
     #[test]
@@ -362,11 +362,10 @@ mod tests {
         assert_eq!(sizes(&dir).len(), 4);
         drop((first, second));
         let recovered = recover(dir.path()).unwrap();
-        assert_eq!(recovered.iter().map(|c| (c.start, c.end, c.samples)).collect::<Vec<_>>(), [(
-            START,
-            picture(3).wall,
-            3
-        )]);
+        assert_eq!(
+            recovered.iter().map(|c| (c.start, c.end, c.samples)).collect::<Vec<_>>(),
+            [(START, picture(3).wall, 3)]
+        );
         assert_eq!(fs::metadata(&data).unwrap().len(), recovered[0].bytes);
         assert_eq!(sizes(&dir).len(), 2);
     }

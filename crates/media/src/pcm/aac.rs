@@ -19,6 +19,9 @@ pub struct AacDecoder {
     pub damaged: u64,
 }
 
+/// The element that ends a frame.
+const END: u8 = 7;
+
 impl AacDecoder {
     pub fn new(codec: &Codec) -> Result<AacDecoder> {
         let Codec::Aac { rate, channels, config } = codec else { return Err(Error::invalid("this is no sound")) };
@@ -33,7 +36,9 @@ impl AacDecoder {
     pub fn decode(&mut self, frame: &[u8]) -> &[f32] {
         let packet = PacketRef::new(0, Timestamp::new(0), Duration::new(u64::from(AAC_FRAME)), frame);
         self.pcm.clear();
-        if let Ok(decoded) = self.decoder.decode_ref(&packet) {
+        // A frame that ends before any sound would give what the decoder's buffer held before.
+        let says_something = frame.first().is_some_and(|b| b >> 5 != END);
+        if says_something && let Ok(decoded) = self.decoder.decode_ref(&packet) {
             decoded.copy_to_vec_interleaved(&mut self.pcm);
         }
         let whole = AAC_FRAME as usize * self.channels;

@@ -31,7 +31,10 @@ fn numbers_after_recovery(dir: &tempfile::TempDir) -> Vec<usize> {
     let closed = recover(dir.path()).unwrap();
     let chunks: Vec<_> = closed.iter().map(sealed).collect();
     // A reader of the journal saw the same samples before.
-    assert_eq!(before.iter().map(|c| &c.entries).collect::<Vec<_>>(), chunks.iter().map(|c| &c.entries).collect::<Vec<_>>());
+    assert_eq!(
+        before.iter().map(|c| &c.entries).collect::<Vec<_>>(),
+        chunks.iter().map(|c| &c.entries).collect::<Vec<_>>()
+    );
     for chunk in &closed {
         assert_eq!(fs::metadata(&chunk.data_path).unwrap().len(), chunk.bytes);
     }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a failed unwrap is a failed test")]
 
 mod crash;
+mod decoding;
 mod film;
 mod growing;
 mod pictures;

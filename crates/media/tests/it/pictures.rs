@@ -47,6 +47,8 @@ fn a_range_begins_at_the_key_frame_before_it_and_ends_exactly() {
     assert_eq!(served.plan.start(), Some(START + Span::seconds(2)));
     assert_lasts(&served.plan, Span::millis(7920));
     assert_shows(&served.watch(), 60..298);
+    // The last picture of the recording is cut short as any other is.
+    assert_lasts(&serve(&recording.view, range(18_000, 19_975)).plan, Span::millis(1975));
     // An end that is a picture's own time leaves that picture out.
     assert_shows(&serve(&recording.view, range(9000, 12_000)).watch(), 270..360);
 }

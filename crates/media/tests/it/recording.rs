@@ -49,10 +49,7 @@ pub(crate) fn sealed(chunk: &ClosedChunk) -> Chunk {
 
 /// Samples moved in wall time, and in ticks too if it is the same publication that goes on.
 pub(crate) fn later(samples: &[Sample], by: Span, rate: u32) -> Vec<Sample> {
-    samples
-        .iter()
-        .map(|s| Sample { ticks: s.ticks + by.to_ticks(rate), wall: s.wall + by, ..s.clone() })
-        .collect()
+    samples.iter().map(|s| Sample { ticks: s.ticks + by.to_ticks(rate), wall: s.wall + by, ..s.clone() }).collect()
 }
 
 /// From the film's start, in milliseconds.

@@ -111,7 +111,8 @@ fn a_clock_that_runs_wrong_does_not_drift_from_the_pictures() {
         let samples: Vec<Sample> = sound().samples.iter().take(844).map(drifting).collect();
         let served = with_pictures(&record(&samples), range(0, 20_000));
         // Where chunks meet there is a little silence, or a few frames are left out.
-        let heard = [0.0..8.0, 8.0 * (1.0 + off)..third_chunk + 8.0 * off, third_chunk * (1.0 + off)..end + third_chunk * off];
+        let heard =
+            [0.0..8.0, 8.0 * (1.0 + off)..third_chunk + 8.0 * off, third_chunk * (1.0 + off)..end + third_chunk * off];
         assert_sounds(&served, end + third_chunk * off, &heard);
     }
 }

@@ -91,7 +91,7 @@ async fn run(app: &App, id: &CaptureSessionId, mut heard: Ear) -> Result<()> {
     }
     encode(&feed, &mixer.pull(inputs.end));
     if inputs.late > 0 {
-        tracing::warn!(session.id = %id, blocks = inputs.late, "sound came too late to be mixed");
+        tracing::info!(session.id = %id, blocks = inputs.late, "some sound lay before the mix, or came too late for it");
     }
     drop(feed);
     use vitascope_model::error::Context;
