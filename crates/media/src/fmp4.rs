@@ -204,16 +204,16 @@ mod tests {
         let second = Fragment { track: 2, decode_time: 9, samples: vec![sample(1024, 6, true)] };
         let out = moof(7, &[first, second]);
         let words: Vec<u32> = out.chunks_exact(4).map(|b| u32::from_be_bytes(b.try_into().unwrap())).collect();
-        let after = |kind: &[u8; 4], count: usize| -> Vec<&[u32]> {
+        let inside = |kind: &[u8; 4]| -> Vec<&[u32]> {
             let found = words.iter().enumerate().filter(|(_, w)| w.to_be_bytes() == *kind);
-            found.map(|(at, _)| &words[at + 1..at + 1 + count]).collect()
+            found.map(|(at, _)| &words[at + 1..at - 1 + words[at - 1] as usize / 4]).collect()
         };
         let data = out.len() as u32;
         // Flags, samples, where the data begins, then duration, size and flags of each.
         let pictures = [0x701, 2, data, 3000, 700, 0x0200_0000, 1500, 90, 0x0101_0000];
-        assert_eq!(after(b"trun", 9)[0], pictures);
-        assert_eq!(after(b"trun", 6)[1], [0x701, 1, data + 790, 1024, 6, 0x0200_0000]);
-        assert_eq!(after(b"tfdt", 3), [[0x0100_0000, 5, 0], [0x0100_0000, 0, 9]]);
+        let sound = [0x701, 1, data + 790, 1024, 6, 0x0200_0000];
+        assert_eq!(inside(b"trun"), [&pictures[..], &sound]);
+        assert_eq!(inside(b"tfdt"), [[0x0100_0000, 5, 0], [0x0100_0000, 0, 9]]);
         assert_eq!(words[0] + 8, data, "the header of mdat is the last of it");
         assert_eq!(words[words.len() - 2..], [8 + 796, u32::from_be_bytes(*b"mdat")]);
     }
