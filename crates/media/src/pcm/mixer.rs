@@ -41,7 +41,8 @@ impl Mixer {
         self.next.insert(input, first + frames - repeated);
         let late = (self.pulled - first).clamp(0, frames - repeated);
         let from = first + late;
-        if from + frames > self.pulled + MOST_AHEAD {
+        // All of it heard before, or too late, or not to be believed.
+        if from < self.pulled || from + frames > self.pulled + MOST_AHEAD {
             return;
         }
         let offset = (from - self.pulled) as usize * CHANNELS;
@@ -125,6 +126,16 @@ mod tests {
         assert_eq!((out[3999], out[4000], out[4999]), (0.1, 0.2, 0.2));
         mixer.push(1, at(4000), &block(0.5, 2000));
         assert_eq!(left(&mixer.pull(at(6000))), [0.5; 1000]);
+    }
+
+    #[test]
+    fn what_lies_wholly_before_is_lost_and_what_follows_it_is_not() {
+        let mut mixer = Mixer::new(START);
+        mixer.push(0, START - Span::seconds(2), &block(0.5, 1000));
+        mixer.pull(at(4800));
+        mixer.push(1, at(0), &block(0.5, 1000));
+        mixer.push(2, at(4800), &block(0.25, 100));
+        assert_eq!(left(&mixer.pull(at(4900))), [0.25; 100]);
     }
 
     #[test]
