@@ -239,12 +239,12 @@ impl Shared {
     fn work(&self) {
         let options = one_thread();
         while let Some(job) = self.queue.take() {
-            let channel = job.channel.clone();
+            let (channel, kind) = (job.channel.clone(), job.kind);
             if let Err(error) = self.run(job, &options) {
                 tracing::error!(%error, "an utterance could not be decoded");
                 channel.state().is_busy = false;
             }
-            self.queue.done(&channel);
+            self.queue.done(&channel, kind);
         }
     }
 
@@ -296,7 +296,7 @@ impl Shared {
         };
         drop(state);
         if told {
-            (job.channel.sink)(utterance);
+            job.channel.tell(utterance);
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! The decode jobs of all channels: finals first, then pauses, then whoever waits longest; one job of a channel at a time, so that
-//! what it hears stays in order. A job on an open utterance holds no sound until a worker takes it, so an interim decodes the newest.
+//! The decode jobs of all channels: finals first, then pauses, then whoever waits longest. A final waits for no interim of its channel;
+//! interims wait for its finals, and what comes too late is not told, so that a channel hears everything in order. A job on an open utterance holds no sound until a worker takes it, so an interim decodes the newest.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,14 +22,45 @@ pub(super) enum Kind {
 /// What a channel and its jobs share.
 pub(super) struct Channel {
     pub(super) state: Mutex<State>,
-    pub(super) sink: Box<dyn Fn(Utterance) + Send + Sync>,
-    is_running: AtomicBool,
+    sink: Box<dyn Fn(Utterance) + Send + Sync>,
+    /// The last utterance of which the final was told.
+    settled: Mutex<u64>,
+    final_runs: AtomicBool,
+    other_runs: AtomicBool,
     pending: AtomicUsize,
 }
 
 impl Channel {
     pub(super) fn new(state: State, sink: Box<dyn Fn(Utterance) + Send + Sync>) -> Channel {
-        Channel { state: Mutex::new(state), sink, is_running: AtomicBool::new(false), pending: AtomicUsize::new(0) }
+        Channel {
+            state: Mutex::new(state),
+            sink,
+            settled: Mutex::default(),
+            final_runs: AtomicBool::default(),
+            other_runs: AtomicBool::default(),
+            pending: AtomicUsize::default(),
+        }
+    }
+
+    /// Gives an utterance to the sink, unless its final was given before.
+    pub(super) fn tell(&self, utterance: Utterance) {
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        if utterance.number <= *settled {
+            return;
+        }
+        if utterance.is_final {
+            *settled = utterance.number;
+        }
+        (self.sink)(utterance);
+    }
+
+    fn runs(&self, kind: Kind) -> &AtomicBool {
+        if kind == Kind::Final { &self.final_runs } else { &self.other_runs }
+    }
+
+    fn has_room_for(&self, kind: Kind) -> bool {
+        let is_final = kind == Kind::Final;
+        !self.final_runs.load(Ordering::Acquire) && (is_final || !self.other_runs.load(Ordering::Acquire))
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -83,10 +114,10 @@ impl Queue {
             if inner.stopped {
                 return None;
             }
-            let free = (0..inner.jobs.len()).filter(|i| !inner.jobs[*i].channel.is_running.load(Ordering::Acquire));
+            let free = (0..inner.jobs.len()).filter(|i| inner.jobs[*i].channel.has_room_for(inner.jobs[*i].kind));
             if let Some(i) = free.min_by_key(|i| (inner.jobs[*i].kind, inner.jobs[*i].asked)) {
                 let job = inner.jobs.swap_remove(i);
-                job.channel.is_running.store(true, Ordering::Release);
+                job.channel.runs(job.kind).store(true, Ordering::Release);
                 inner.wait = 0.9 * inner.wait + 0.1 * job.asked.elapsed().as_secs_f32();
                 return Some(job);
             }
@@ -95,9 +126,9 @@ impl Queue {
     }
 
     /// A worker is through with a job of `channel`.
-    pub(super) fn done(&self, channel: &Channel) {
+    pub(super) fn done(&self, channel: &Channel, kind: Kind) {
         let _held = self.inner();
-        channel.is_running.store(false, Ordering::Release);
+        channel.runs(kind).store(false, Ordering::Release);
         channel.pending.fetch_sub(1, Ordering::AcqRel);
         self.changed.notify_all();
     }

@@ -34,7 +34,7 @@ impl Default for SegmentConfig {
             hang_min: 5,
             soft: 187,
             max: 375,
-            split: 56,
+            split: 47,
             pause: 6,
             min_speech: 6,
         }
