@@ -33,7 +33,7 @@ impl Default for SegmentConfig {
             hang: 16,
             hang_min: 5,
             soft: 187,
-            max: 375,
+            max: 312,
             split: 47,
             pause: 6,
             min_speech: 6,
@@ -164,8 +164,8 @@ mod tests {
 
     #[test]
     fn endless_speech_is_cut_where_it_is_least_and_goes_on() {
-        let found = utterances(speech(&[(0.9, 340), (0.5, 3), (0.9, 300)]));
+        let found = utterances(speech(&[(0.9, 280), (0.5, 3), (0.9, 300)]));
         let (start, end, forced) = found[0];
-        assert!(start == 0 && forced && (339..=343).contains(&end), "{found:?}");
+        assert!(start == 0 && forced && (279..=283).contains(&end), "{found:?}");
     }
 }

@@ -208,3 +208,22 @@ async fn what_is_not_built_says_so() {
     assert_eq!(server.get("/nothing/here").await.refusal().0, 404);
     assert_eq!(server.send("DELETE", "/health", Some(KEY), None).await.refusal().0, 405);
 }
+
+#[tokio::test]
+async fn keys_and_tokens_are_stored_as_hashes_only() {
+    let server = TestServer::start().await;
+    let minted = server.post("/capture/session/token", &json!({})).await.data();
+    let secrets = [KEY.as_bytes(), minted["token"].as_str().unwrap().as_bytes()];
+    let mut read = 0;
+    for entry in std::fs::read_dir(&server.app.config.data_dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            read += bytes.len();
+            for secret in secrets {
+                assert!(!bytes.windows(secret.len()).any(|w| w == secret), "a secret lies in {}", path.display());
+            }
+        }
+    }
+    assert!(read > 10_000, "the database was read");
+}
