@@ -273,7 +273,7 @@ class TestStates:
 
         seen = frames.sequence(frames.read(exported.body["data"]["stream_url"]))
         measured("ffmpeg as publisher: picture", str(seen))
-        assert seen.whole and seen.first == 0 and seen.last >= 50
+        assert seen.whole and seen.first == 0 and frames.film_time(seen.last) >= 5.5
 
 
 class TestDoor:
