@@ -121,7 +121,11 @@ pub async fn stop(app: &App, caller: &Caller, id: &CaptureSessionId) -> Result<C
         SessionState::Created => {
             advance(app, id, SessionState::Stopped, None).await?;
         }
-        SessionState::Starting | SessionState::Active => app.sessions.stop(id),
+        SessionState::Starting | SessionState::Active => {
+            // Before the answer: from then on no publisher is let in. Draining is the supervisor's.
+            advance(app, id, SessionState::Stopping, None).await?;
+            app.sessions.stop(id);
+        }
         SessionState::Stopping | SessionState::Stopped | SessionState::Exported | SessionState::Failed => {}
     }
     app.store.get_session(caller.user(), id).await
