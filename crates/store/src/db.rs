@@ -14,8 +14,8 @@ use tokio::sync::Mutex;
 use vitascope_model::error::Context;
 use vitascope_model::{Error, Result};
 
-/// Forward only; a released file is never edited.
-const MIGRATIONS: &[(&str, &str)] = &[("init", include_str!("../migrations/sqlite/0001_init.sql"))];
+/// Forward only; a released file is never edited. The number is the file's.
+const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "init", include_str!("../migrations/sqlite/0001_init.sql"))];
 
 /// The open transaction, handed to every function that writes.
 pub type Tx = SqliteConnection;
@@ -91,8 +91,8 @@ pub(crate) fn unreadable(what: &str, value: &str) -> Error {
 }
 
 fn migrator() -> Migrator {
-    let numbered = MIGRATIONS.iter().zip(1..).map(|((name, sql), version)| {
-        Migration::new(version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    let numbered = MIGRATIONS.iter().map(|(version, name, sql)| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
     Migrator::with_migrations(numbered.collect())
 }
