@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR="$target"
 
 # Debian's package for each thing that is looked for: a command, or a file when it begins with /.
 need_run="cc=build-essential ffmpeg=ffmpeg ffprobe=ffmpeg /etc/ssl/certs/ca-certificates.crt=ca-certificates"
-need_demo="Xvfb=xvfb pulseaudio=pulseaudio pactl=pulseaudio-utils paplay=pulseaudio-utils mpv=mpv chromium=chromium
+need_demo="Xvfb=xvfb pulseaudio=pulseaudio pactl=pulseaudio-utils paplay=pulseaudio-utils mpv=mpv chromium=chromium ip=iproute2
            /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core"
 
 say() { printf '%s\n' "$@" >&2; }

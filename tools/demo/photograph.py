@@ -51,6 +51,10 @@ def photograph(page: str, at: float, place: Path) -> float | None:
         shutil.rmtree(profile, ignore_errors=True)
 
 
+class Refused(RuntimeError):
+    """The browser would not do what it was asked."""
+
+
 async def _photograph(profile: Path, at: float, place: Path) -> float:
     async with websockets.connect(await _page(profile), max_size=32 << 20) as line:
         count = 0
@@ -61,10 +65,22 @@ async def _photograph(profile: Path, at: float, place: Path) -> float:
             await line.send(json.dumps({"id": count, "method": method, "params": params}))
             while (told := json.loads(await line.recv())).get("id") != count:
                 pass
+            if "error" in told:
+                raise Refused(told["error"].get("message"))
             return told["result"]
 
+        async def play() -> dict:
+            # On a slow machine the page may still be taking the place of the empty one when it is first asked.
+            for _ in range(5):
+                try:
+                    return await ask("Runtime.evaluate", expression=_PLAY.replace("UNTIL", str(at + 1.5)), awaitPromise=True, returnByValue=True)
+                except Refused as refused:
+                    last = refused
+                    await asyncio.sleep(0.3)
+            raise last
+
         await ask("Emulation.setDeviceMetricsOverride", width=1280, height=800, deviceScaleFactor=1, mobile=False)
-        played = await ask("Runtime.evaluate", expression=_PLAY.replace("UNTIL", str(at + 1.5)), awaitPromise=True, returnByValue=True)
+        played = await play()
         if "exceptionDetails" in played:
             raise RuntimeError(f"the player says: {played['result'].get('value') or played['exceptionDetails']['text']}")
         shot = await ask("Page.captureScreenshot", format="png")
