@@ -1,18 +1,18 @@
-//! The database itself: one writer connection behind a lock, a few readers, and the migrations.
+//! The database itself: one writer (`writer.rs`), a few readers, and the migrations.
 //! SQLite in WAL mode with `synchronous=FULL`: what was acknowledged survives a power cut.
 //! SQL keeps to the subset that PostgreSQL reads as well (`$1` placeholders, `returning`, `on conflict`).
 
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, SqlSafeStr, SqliteConnection, SqlitePool};
-use tokio::sync::Mutex;
 use vitascope_model::error::Context;
 use vitascope_model::{Error, Result};
+
+use crate::writer::Writer;
 
 /// Forward only; a released file is never edited. The number is the file's.
 const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "init", include_str!("../migrations/sqlite/0001_init.sql"))];
@@ -28,7 +28,7 @@ const READERS: u32 = 4;
 
 #[derive(Clone)]
 pub struct Store {
-    writer: Arc<Mutex<SqliteConnection>>,
+    writer: Writer,
     pub(crate) readers: SqlitePool,
 }
 
@@ -46,19 +46,17 @@ impl Store {
         let mut writer = SqliteConnection::connect_with(&options).await.internal(&doing)?;
         migrator().run_direct(None, &mut writer, false).await.internal("migrate the database")?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
-        Ok(Store { writer: Arc::new(Mutex::new(writer)), readers })
+        Ok(Store { writer: Writer::start(writer), readers })
     }
 
-    /// Runs `work` in one transaction: all of it is durable when this returns, or none of it happened.
+    /// Runs `work` as one: all of it is durable when this returns, or none of it happened. Writes that wait together share a commit.
+    /// It is done even if the caller no longer waits.
     pub async fn write<T, F>(&self, work: F) -> Result<T>
     where
+        T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
     {
-        let mut writer = self.writer.lock().await;
-        let mut transaction = writer.begin_with("begin immediate").await.or_broken()?;
-        let done = work(&mut transaction).await?;
-        transaction.commit().await.or_broken()?;
-        Ok(done)
+        self.writer.write(work).await
     }
 
     /// Whether the database answers.
@@ -70,7 +68,7 @@ impl Store {
     /// Finishes what is under way and closes the file.
     pub async fn close(&self) {
         self.readers.close().await;
-        drop(self.writer.lock().await);
+        self.writer.close().await;
     }
 }
 

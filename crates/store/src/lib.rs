@@ -16,6 +16,7 @@ pub mod track;
 pub mod transcript;
 pub mod user;
 pub mod video;
+mod writer;
 
 pub use db::{Store, Tx, Work};
 pub use objects::Objects;

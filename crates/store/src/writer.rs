@@ -1,0 +1,217 @@
+//! The one writer: a task that owns the only connection that may write, and lets writes which wait together share one commit.
+//! Nobody waits for company: while one commit reaches the disk the next writes gather, so a lone write is as quick as it can be.
+//! Each write has a savepoint of its own: one that fails or panics undoes itself, not its neighbours. What a write does is not known here.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+use vitascope_model::{Error, Result};
+
+use crate::db::{OrBroken, Tx, Work};
+
+/// At most so many writes share a commit, so that none waits long for the others' statements.
+const MOST: usize = 64;
+
+/// Orders to the task.
+enum Order {
+    Write(Box<dyn Piece>),
+    Close(oneshot::Sender<()>),
+}
+
+/// One write among others of which nothing is known but this.
+trait Piece: Send {
+    /// Whether the work went well; its result is kept.
+    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 't>>;
+
+    /// Tells the caller how it ended, now that the commit is on the disk or has failed.
+    fn finish(self: Box<Self>, commit: &Result<()>);
+}
+
+struct Write<T, F> {
+    work: Option<F>,
+    done: Option<Result<T>>,
+    caller: oneshot::Sender<Result<T>>,
+}
+
+impl<T: Send, F> Piece for Write<T, F>
+where
+    F: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send,
+{
+    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send + 't>> {
+        Box::pin(async move {
+            let Some(work) = self.work.take() else { return false };
+            let done = AssertUnwindSafe(async { work(tx).await }).catch_unwind().await;
+            let done = done.unwrap_or_else(|_| Err(Error::internal("a write to the database panicked")));
+            self.done.insert(done).is_ok()
+        })
+    }
+
+    fn finish(self: Box<Self>, commit: &Result<()>) {
+        let done = self.done.unwrap_or_else(|| Err(Error::internal("the database failed")));
+        let told = match commit {
+            // The cause is in the log once; each caller learns that its write did not happen.
+            Err(_) if done.is_ok() => Err(Error::internal("the database failed")),
+            _ => done,
+        };
+        // Whoever asked may be gone; what was written stays written.
+        self.caller.send(told).ok();
+    }
+}
+
+/// The way to the task.
+#[derive(Clone)]
+pub(crate) struct Writer(mpsc::Sender<Order>);
+
+impl Writer {
+    pub(crate) fn start(connection: SqliteConnection) -> Writer {
+        let (orders, inbox) = mpsc::channel(MOST);
+        tokio::spawn(write_all(connection, inbox));
+        Writer(orders)
+    }
+
+    /// Returns when the write is durable, or did not happen.
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
+    {
+        let (caller, answer) = oneshot::channel();
+        let order = Order::Write(Box::new(Write { work: Some(work), done: None, caller }));
+        self.0.send(order).await.map_err(|_| Error::internal("the database is closed"))?;
+        answer.await.unwrap_or_else(|_| Err(Error::internal("the database is closed")))
+    }
+
+    /// Finishes what was ordered before and closes the connection.
+    pub(crate) async fn close(&self) {
+        let (caller, closed) = oneshot::channel();
+        if self.0.send(Order::Close(caller)).await.is_ok() {
+            // An error means that it is closed already.
+            closed.await.ok();
+        }
+    }
+}
+
+async fn write_all(mut connection: SqliteConnection, mut inbox: mpsc::Receiver<Order>) {
+    let mut orders = Vec::with_capacity(MOST);
+    let mut closing = None;
+    while closing.is_none() && inbox.recv_many(&mut orders, MOST).await > 0 {
+        let mut batch = Vec::with_capacity(orders.len());
+        for order in orders.drain(..) {
+            match order {
+                Order::Write(piece) => batch.push(piece),
+                Order::Close(caller) => closing = Some(caller),
+            }
+        }
+        let commit = commit(&mut connection, &mut batch).await;
+        if let Err(error) = &commit {
+            tracing::error!(%error, writes = batch.len(), "a commit failed");
+        }
+        batch.into_iter().for_each(|piece| piece.finish(&commit));
+    }
+    inbox.close();
+    if let Err(error) = connection.close().await {
+        tracing::error!(%error, "the database was not closed in order");
+    }
+    if let Some(caller) = closing {
+        caller.send(()).ok();
+    }
+}
+
+/// Runs the writes in one transaction, each in a savepoint. The statements between two writes go to SQLite as one,
+/// since every call crosses to its thread and back, which costs more than the statements do.
+async fn commit(connection: &mut SqliteConnection, batch: &mut [Box<dyn Piece>]) -> Result<()> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let mut transaction = connection.begin_with("begin immediate; savepoint piece").await.or_broken()?;
+    let last = batch.len() - 1;
+    for (n, piece) in batch.iter_mut().enumerate() {
+        let went_well = piece.run(&mut transaction).await;
+        // The savepoint outlives a rollback to it, and the commit releases the last one.
+        let between = match went_well {
+            true if n == last => continue,
+            true => "release piece; savepoint piece",
+            false => "rollback to piece",
+        };
+        sqlx::query(between).execute(&mut *transaction).await.or_broken()?;
+    }
+    transaction.commit().await.or_broken()
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::*;
+    use crate::Store;
+
+    async fn store(folder: &tempfile::TempDir) -> Store {
+        let store = Store::open(&folder.path().join("test.db")).await.unwrap();
+        let made = store.write(|tx| {
+            Box::pin(async move {
+                sqlx::query("create table note (n integer primary key)").execute(tx).await.or_broken()?;
+                Ok(())
+            })
+        });
+        made.await.unwrap();
+        store
+    }
+
+    async fn note(store: &Store, n: i64, end: fn() -> Result<()>) -> Result<()> {
+        let write = store.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query("insert into note values ($1)").bind(n).execute(tx).await.or_broken()?;
+                end()
+            })
+        });
+        write.await
+    }
+
+    async fn notes(store: &Store) -> Vec<i64> {
+        let rows = sqlx::query("select n from note order by n").fetch_all(&store.readers).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_or_panics_leaves_its_neighbours_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder).await;
+        let ends: [fn() -> Result<()>; 4] =
+            [|| Ok(()), || Err(Error::invalid("no")), || panic!("on purpose"), || Ok(())];
+        // Ordered together, so that they share commits.
+        let all = (0..40).map(|n| note(&store, n, ends[n as usize % 4]));
+        let done = futures_util::future::join_all(all).await;
+        for (n, done) in done.iter().enumerate() {
+            assert_eq!(done.is_ok(), n % 4 == 0 || n % 4 == 3, "{n}: {done:?}");
+        }
+        assert_eq!(notes(&store).await, (0..40).filter(|n| n % 4 == 0 || n % 4 == 3).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_leaves_the_writer_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder).await;
+        for n in 0..20 {
+            drop(tokio::time::timeout(std::time::Duration::ZERO, note(&store, n, || Ok(()))).await);
+        }
+        note(&store, 100, || Ok(())).await.unwrap();
+        assert!(notes(&store).await.contains(&100));
+    }
+
+    #[tokio::test]
+    async fn what_was_ordered_before_the_end_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder).await;
+        let writes = futures_util::future::join_all((0..100).map(|n| note(&store, n, || Ok(()))));
+        let (done, ()) = tokio::join!(writes, async {
+            tokio::task::yield_now().await;
+            store.close().await;
+        });
+        let answered = done.iter().filter(|done| done.is_ok()).count();
+        let store = Store::open(&folder.path().join("test.db")).await.unwrap();
+        assert_eq!(notes(&store).await.len(), answered);
+        assert!(answered > 0);
+    }
+}
