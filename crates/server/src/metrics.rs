@@ -1,6 +1,6 @@
 //! The numbers of `/metrics`. Counted where things happen; what can be read off the running server is read when it is asked for.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -69,6 +69,15 @@ impl Metrics {
             sessions.get_or_create(&vec![("state", state)]).set(count);
         }
         registry.register("capture_sessions", "Capture sessions by state", sessions);
+        let written = app.store.written();
+        for (name, help, value) in [
+            ("store_writes", "Writes to the database", &written.writes),
+            ("store_commits", "Commits that the writes shared", &written.commits),
+        ] {
+            let counter: Counter = Counter::default();
+            counter.inc_by(value.load(Ordering::Relaxed));
+            registry.register(name, help, counter);
+        }
         publications(app, &mut registry);
         let mut out = String::new();
         encode(&mut out, &registry).expect("writing to a string succeeds");

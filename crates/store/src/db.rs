@@ -12,7 +12,7 @@ use sqlx::{Connection, SqlSafeStr, SqliteConnection, SqlitePool};
 use vitascope_model::error::Context;
 use vitascope_model::{Error, Result};
 
-use crate::writer::Writer;
+use crate::writer::{Writer, Written};
 
 /// Forward only; a released file is never edited. The number is the file's.
 const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "init", include_str!("../migrations/sqlite/0001_init.sql"))];
@@ -57,6 +57,11 @@ impl Store {
         F: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
     {
         self.writer.write(work).await
+    }
+
+    /// How many writes there were, and how few commits they needed.
+    pub fn written(&self) -> &Written {
+        &self.writer.written
     }
 
     /// Whether the database answers.

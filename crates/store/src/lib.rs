@@ -20,3 +20,4 @@ mod writer;
 
 pub use db::{Store, Tx, Work};
 pub use objects::Objects;
+pub use writer::Written;

@@ -1,8 +1,12 @@
 //! The one writer: a task that owns the only connection that may write, and lets writes which wait together share one commit.
-//! Nobody waits for company: while one commit reaches the disk the next writes gather, so a lone write is as quick as it can be.
+//! A lone write waits for nobody; while one commit reaches the disk the next writes gather, and those who were answered together
+//! are given a moment to come back together, or every other commit would hold a single write.
 //! Each write has a savepoint of its own: one that fails or panics undoes itself, not its neighbours. What a write does is not known here.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use sqlx::{Connection, SqliteConnection};
@@ -13,6 +17,8 @@ use crate::db::{OrBroken, Tx, Work};
 
 /// At most so many writes share a commit, so that none waits long for the others' statements.
 const MOST: usize = 64;
+/// How long those who shared the last commit may take to come again.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// Orders to the task.
 enum Order {
@@ -60,15 +66,26 @@ where
     }
 }
 
+/// How much was written since the start.
+#[derive(Debug, Default)]
+pub struct Written {
+    pub writes: AtomicU64,
+    pub commits: AtomicU64,
+}
+
 /// The way to the task.
 #[derive(Clone)]
-pub(crate) struct Writer(mpsc::Sender<Order>);
+pub(crate) struct Writer {
+    orders: mpsc::Sender<Order>,
+    pub(crate) written: Arc<Written>,
+}
 
 impl Writer {
     pub(crate) fn start(connection: SqliteConnection) -> Writer {
         let (orders, inbox) = mpsc::channel(MOST);
-        tokio::spawn(write_all(connection, inbox));
-        Writer(orders)
+        let written = Arc::new(Written::default());
+        tokio::spawn(write_all(connection, inbox, written.clone()));
+        Writer { orders, written }
     }
 
     /// Returns when the write is durable, or did not happen.
@@ -79,25 +96,25 @@ impl Writer {
     {
         let (caller, answer) = oneshot::channel();
         let order = Order::Write(Box::new(Write { work: Some(work), done: None, caller }));
-        self.0.send(order).await.map_err(|_| Error::internal("the database is closed"))?;
+        self.orders.send(order).await.map_err(|_| Error::internal("the database is closed"))?;
         answer.await.unwrap_or_else(|_| Err(Error::internal("the database is closed")))
     }
 
     /// Finishes what was ordered before and closes the connection.
     pub(crate) async fn close(&self) {
         let (caller, closed) = oneshot::channel();
-        if self.0.send(Order::Close(caller)).await.is_ok() {
+        if self.orders.send(Order::Close(caller)).await.is_ok() {
             // An error means that it is closed already.
             closed.await.ok();
         }
     }
 }
 
-async fn write_all(mut connection: SqliteConnection, mut inbox: mpsc::Receiver<Order>) {
-    let mut orders = Vec::with_capacity(MOST);
-    let mut closing = None;
-    while closing.is_none() && inbox.recv_many(&mut orders, MOST).await > 0 {
-        let mut batch = Vec::with_capacity(orders.len());
+async fn write_all(mut connection: SqliteConnection, mut inbox: mpsc::Receiver<Order>, written: Arc<Written>) {
+    let (mut orders, mut closing, mut shared) = (Vec::with_capacity(MOST), None, 1);
+    while closing.is_none() && gather(&mut inbox, &mut orders, shared).await {
+        shared = orders.len();
+        let mut batch = Vec::with_capacity(shared);
         for order in orders.drain(..) {
             match order {
                 Order::Write(piece) => batch.push(piece),
@@ -108,6 +125,8 @@ async fn write_all(mut connection: SqliteConnection, mut inbox: mpsc::Receiver<O
         if let Err(error) = &commit {
             tracing::error!(%error, writes = batch.len(), "a commit failed");
         }
+        written.commits.fetch_add(1, Ordering::Relaxed);
+        written.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
         batch.into_iter().for_each(|piece| piece.finish(&commit));
     }
     inbox.close();
@@ -117,6 +136,17 @@ async fn write_all(mut connection: SqliteConnection, mut inbox: mpsc::Receiver<O
     if let Some(caller) = closing {
         caller.send(()).ok();
     }
+}
+
+/// The next orders: at least one, and for a moment as many as the last commit held. False when there will be none.
+async fn gather(inbox: &mut mpsc::Receiver<Order>, orders: &mut Vec<Order>, shared: usize) -> bool {
+    if inbox.recv_many(orders, MOST).await == 0 {
+        return false;
+    }
+    let rest = async { while orders.len() < shared && inbox.recv_many(orders, shared - orders.len()).await > 0 {} };
+    // Whoever did not come in time is in the next one.
+    tokio::time::timeout(GATHER, rest).await.ok();
+    true
 }
 
 /// Runs the writes in one transaction, each in a savepoint. The statements between two writes go to SQLite as one,
@@ -187,6 +217,25 @@ mod tests {
             assert_eq!(done.is_ok(), n % 4 == 0 || n % 4 == 3, "{n}: {done:?}");
         }
         assert_eq!(notes(&store).await, (0..40).filter(|n| n % 4 == 0 || n % 4 == 3).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn writers_that_wait_together_share_commits_again_and_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder).await;
+        let before = store.written().commits.load(Ordering::Relaxed);
+        let writers = (0..16).map(|writer| {
+            let store = &store;
+            async move {
+                for n in 0..50 {
+                    note(store, writer * 1000 + n, || Ok(())).await.unwrap();
+                }
+            }
+        });
+        futures_util::future::join_all(writers).await;
+        let commits = store.written().commits.load(Ordering::Relaxed) - before;
+        assert!(commits <= 16 * 50 / 8, "{commits} commits for {} writes", 16 * 50);
+        assert_eq!(notes(&store).await.len(), 16 * 50);
     }
 
     #[tokio::test]
