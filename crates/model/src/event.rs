@@ -2,7 +2,7 @@
 //! live transcript frames are told at once and kept as records instead.
 
 use crate::capture::SessionState;
-use crate::id::{CaptureSessionId, ConnectionId, EventId, UserId};
+use crate::id::{CaptureSessionId, CollectionId, ConnectionId, EventId, UserId};
 use crate::time::WallTime;
 
 /// A change of a capture session's state, as the outbox keeps it.
@@ -10,6 +10,8 @@ use crate::time::WallTime;
 pub struct SessionEvent {
     pub id: EventId,
     pub owner: UserId,
+    /// Where the session lies; only a session that was deleted long ago lies nowhere.
+    pub collection_id: Option<CollectionId>,
     pub session_id: CaptureSessionId,
     pub state: SessionState,
     pub at: WallTime,

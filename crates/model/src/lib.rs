@@ -1,6 +1,7 @@
 //! The nouns of Vitascope: ids, time, errors, and the things the system knows, with their state machines.
 //! Nothing here does I/O, awaits, or knows the JSON of the wire; every other crate may depend on this one and it depends on none of ours.
 
+pub mod account;
 pub mod capture;
 pub mod clock;
 pub mod collection;

@@ -41,6 +41,7 @@ pub async fn start(app: &App, rtsp_door: TcpListener) -> Result<()> {
     recording::recover_journals(app).await?;
     app.spawn(events::run_relay(app.clone()));
     app.spawn(events::run_webhooks(app.clone()));
+    app.spawn(events::run_passes(app.clone()));
     app.spawn(jobs::run(app.clone()));
     app.spawn(rtsp::serve(app.clone(), rtsp_door));
     live::session::resume(app).await

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use sqlx::FromRow;
+use vitascope_model::account::Scope;
 use vitascope_model::capture::{CaptureSession, Channel, Failure, MediaKind, SessionState};
-use vitascope_model::id::{CaptureSessionId, CollectionId, UserId, VideoId};
+use vitascope_model::id::{CaptureSessionId, CollectionId, VideoId};
 use vitascope_model::{Error, Result, WallTime};
 
 use crate::db::{OrBroken, unreadable};
@@ -87,8 +88,8 @@ pub struct SessionFilter {
 
 impl Store {
     /// Looked up by id alone: the collection in a path does not matter, its owner does.
-    pub async fn get_session(&self, user: &UserId, id: &CaptureSessionId) -> Result<CaptureSession> {
-        let found = self.find_session(id).await?.filter(|s| s.owner == *user);
+    pub async fn get_session(&self, scope: &Scope, id: &CaptureSessionId) -> Result<CaptureSession> {
+        let found = self.find_session(id).await?.filter(|s| scope.covers(&s.owner, &s.collection_id));
         found.ok_or_else(|| Error::not_found(format_args!("capture session {id}")))
     }
 
@@ -109,7 +110,7 @@ impl Store {
     /// Newest first.
     pub async fn list_sessions(
         &self,
-        user: &UserId,
+        scope: &Scope,
         collection: &CollectionId,
         filter: &SessionFilter,
         limit: i64,
@@ -117,7 +118,10 @@ impl Store {
         const SQL: &str = "select * from capture_session where user_id = $1 and collection_id = $2
             and ($3 is null or state = $3) and ($4 is null or end_user_id = $4) and ($5 is null or id < $5)
             order by id desc limit $6";
-        let query = sqlx::query_as(SQL).bind(user.as_str()).bind(collection.as_str());
+        if !scope.includes(collection) {
+            return Ok(Vec::new());
+        }
+        let query = sqlx::query_as(SQL).bind(scope.user().as_str()).bind(collection.as_str());
         let query = query.bind(filter.state.map(SessionState::as_str)).bind(filter.end_user_id.as_deref());
         let query = query.bind(filter.after.as_ref().map(CaptureSessionId::as_str)).bind(limit);
         let rows: Vec<SessionRow> = query.fetch_all(&self.readers).await.or_broken()?;
@@ -191,18 +195,20 @@ pub async fn insert_channel(tx: &mut Tx, session: &CaptureSessionId, position: u
     Ok(())
 }
 
-/// Who started it, and where its events go from now on; what is not given stays as it was.
+/// Who started it and for whom, and where its events go from now on; what is not given stays as it was.
 pub async fn set_start(
     tx: &mut Tx,
     id: &CaptureSessionId,
     started_by: Option<&str>,
+    client_id: Option<&str>,
     ws_connection_id: Option<&str>,
     callback_url: Option<&str>,
 ) -> Result<()> {
     const SQL: &str = "update capture_session set started_by = coalesce($2, started_by),
-        ws_connection_id = coalesce($3, ws_connection_id), callback_url = coalesce($4, callback_url) where id = $1";
+        ws_connection_id = coalesce($3, ws_connection_id), callback_url = coalesce($4, callback_url),
+        client_id = coalesce($5, client_id) where id = $1";
     let query = sqlx::query(SQL).bind(id.as_str()).bind(started_by).bind(ws_connection_id).bind(callback_url);
-    query.execute(tx).await.or_broken()?;
+    query.bind(client_id).execute(tx).await.or_broken()?;
     Ok(())
 }
 

@@ -1,11 +1,12 @@
 //! Collections.
 
 use sqlx::FromRow;
+use vitascope_model::account::Scope;
 use vitascope_model::collection::Collection;
 use vitascope_model::id::{CollectionId, UserId};
 use vitascope_model::{Error, Result, WallTime};
 
-use crate::db::OrBroken;
+use crate::db::{OrBroken, bound_to};
 use crate::{Store, Tx};
 
 #[derive(FromRow)]
@@ -35,11 +36,13 @@ impl CollectionRow {
 
 impl Store {
     /// The caller's own, or anybody's that is public.
-    pub async fn get_collection(&self, user: &UserId, id: &CollectionId) -> Result<Collection> {
+    pub async fn get_collection(&self, scope: &Scope, id: &CollectionId) -> Result<Collection> {
         const SQL: &str = "select * from collection where id = $1 and (user_id = $2 or is_public)";
-        let query = sqlx::query_as(SQL).bind(id.as_str()).bind(user.as_str());
+        let query = sqlx::query_as(SQL).bind(id.as_str()).bind(scope.user().as_str());
         let row: Option<CollectionRow> = query.fetch_optional(&self.readers).await.or_broken()?;
-        row.ok_or_else(|| Error::not_found(format_args!("collection {id}")))?.into_model()
+        row.filter(|_| scope.includes(id))
+            .ok_or_else(|| Error::not_found(format_args!("collection {id}")))?
+            .into_model()
     }
 
     pub async fn find_default_collection(&self, user: &UserId) -> Result<Option<Collection>> {
@@ -49,10 +52,11 @@ impl Store {
         row.map(CollectionRow::into_model).transpose()
     }
 
-    pub async fn list_collections(&self, user: &UserId) -> Result<Vec<Collection>> {
-        const SQL: &str = "select * from collection where user_id = $1 order by created_at_us, id";
-        let rows: Vec<CollectionRow> =
-            sqlx::query_as(SQL).bind(user.as_str()).fetch_all(&self.readers).await.or_broken()?;
+    pub async fn list_collections(&self, scope: &Scope) -> Result<Vec<Collection>> {
+        const SQL: &str = "select * from collection where user_id = $1
+            and ($2 is null or instr($2, ' ' || id || ' ') > 0) order by created_at_us, id";
+        let query = sqlx::query_as(SQL).bind(scope.user().as_str()).bind(bound_to(scope));
+        let rows: Vec<CollectionRow> = query.fetch_all(&self.readers).await.or_broken()?;
         rows.into_iter().map(CollectionRow::into_model).collect()
     }
 }

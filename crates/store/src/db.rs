@@ -9,13 +9,17 @@ use std::time::Duration;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, SqlSafeStr, SqliteConnection, SqlitePool};
+use vitascope_model::account::Scope;
 use vitascope_model::error::Context;
 use vitascope_model::{Error, Result};
 
 use crate::writer::{Writer, Written};
 
 /// Forward only; a released file is never edited. The number is the file's.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "init", include_str!("../migrations/sqlite/0001_init.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "init", include_str!("../migrations/sqlite/0001_init.sql")),
+    (8, "scopes", include_str!("../migrations/sqlite/0008_scopes.sql")),
+];
 
 /// The open transaction, handed to every function that writes.
 pub type Tx = SqliteConnection;
@@ -91,6 +95,12 @@ impl<T> OrBroken<T> for std::result::Result<T, sqlx::Error> {
 /// A value in a row that this program did not write.
 pub(crate) fn unreadable(what: &str, value: &str) -> Error {
     Error::internal(format!("the database holds an unreadable {what}: {value:?}"))
+}
+
+/// The collections of a bound scope as one text, for `($n is null or instr($n, ' ' || collection_id || ' ') > 0)`.
+pub(crate) fn bound_to(scope: &Scope) -> Option<String> {
+    let bound = scope.collections()?.iter().map(|id| format!("{id} "));
+    Some(format!(" {}", bound.collect::<String>()))
 }
 
 fn migrator() -> Migrator {

@@ -1,11 +1,12 @@
 //! The queue of durable work: claimed under a lease, tried again with back-off, its final reply kept.
 
 use sqlx::FromRow;
-use vitascope_model::id::{JobId, UserId};
+use vitascope_model::account::Scope;
+use vitascope_model::id::{CollectionId, JobId, UserId};
 use vitascope_model::job::{Job, JobState};
 use vitascope_model::{Error, Result, Span, WallTime};
 
-use crate::db::{OrBroken, unreadable};
+use crate::db::{OrBroken, bound_to, unreadable};
 use crate::{Store, Tx};
 
 #[derive(FromRow)]
@@ -40,9 +41,10 @@ impl JobRow {
 }
 
 impl Store {
-    pub async fn get_job(&self, user: &UserId, id: &JobId) -> Result<Job> {
-        const SQL: &str = "select * from job where id = $1 and user_id = $2";
-        let query = sqlx::query_as(SQL).bind(id.as_str()).bind(user.as_str());
+    pub async fn get_job(&self, scope: &Scope, id: &JobId) -> Result<Job> {
+        const SQL: &str = "select * from job where id = $1 and user_id = $2
+            and ($3 is null or instr($3, ' ' || collection_id || ' ') > 0)";
+        let query = sqlx::query_as(SQL).bind(id.as_str()).bind(scope.user().as_str()).bind(bound_to(scope));
         let row: Option<JobRow> = query.fetch_optional(&self.readers).await.or_broken()?;
         row.ok_or_else(|| Error::not_found(format_args!("job {id}")))?.into_model()
     }
@@ -60,6 +62,8 @@ impl Store {
 pub struct NewJob {
     pub id: JobId,
     pub owner: UserId,
+    /// Where its thing lies; what belongs to the whole account is hidden from keys that are bound to collections.
+    pub collection_id: Option<CollectionId>,
     pub kind: &'static str,
     pub payload: String,
     pub dedupe_key: Option<String>,
@@ -68,10 +72,11 @@ pub struct NewJob {
 /// The same dedupe key again is the same work: nothing is added.
 pub async fn enqueue(tx: &mut Tx, job: &NewJob, now: WallTime) -> Result<()> {
     const SQL: &str =
-        "insert into job (id, user_id, kind, payload, dedupe_key, state, attempt, progress, run_at_us, created_at_us)
-        values ($1, $2, $3, $4, $5, 'queued', 0, 0, $6, $6) on conflict (dedupe_key) do nothing";
+        "insert into job (id, user_id, kind, payload, dedupe_key, state, attempt, progress, run_at_us, created_at_us, collection_id)
+        values ($1, $2, $3, $4, $5, 'queued', 0, 0, $6, $6, $7) on conflict (dedupe_key) do nothing";
     let query = sqlx::query(SQL).bind(job.id.as_str()).bind(job.owner.as_str()).bind(job.kind).bind(&job.payload);
-    query.bind(job.dedupe_key.as_deref()).bind(now.0).execute(tx).await.or_broken()?;
+    let query = query.bind(job.dedupe_key.as_deref()).bind(now.0);
+    query.bind(job.collection_id.as_ref().map(CollectionId::as_str)).execute(tx).await.or_broken()?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use crate::{Store, Tx};
 struct EventRow {
     id: String,
     user_id: String,
+    collection_id: Option<String>,
     session_id: String,
     state: String,
     at_us: i64,
@@ -36,6 +37,7 @@ impl EventRow {
         let event = SessionEvent {
             id: self.id.parse()?,
             owner: self.user_id.parse()?,
+            collection_id: self.collection_id.map(|id| id.parse()).transpose()?,
             session_id: self.session_id.parse()?,
             state: SessionState::parse(&self.state).ok_or_else(|| unreadable("session state", &self.state))?,
             at: WallTime(self.at_us),
@@ -76,11 +78,12 @@ impl Store {
 pub async fn insert(tx: &mut Tx, e: &SessionEvent) -> Result<()> {
     const SQL: &str =
         "insert into outbox (id, user_id, session_id, state, at_us, end_user_id, ws_connection_id, callback_url,
-        delivered_at_us, attempt, next_attempt_us) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $5)";
+        delivered_at_us, attempt, next_attempt_us, collection_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $5, $10)";
     let query = sqlx::query(SQL).bind(e.id.as_str()).bind(e.owner.as_str()).bind(e.session_id.as_str());
     let query = query.bind(e.state.as_str()).bind(e.at.0).bind(e.end_user_id.as_deref());
     let query = query.bind(e.ws_connection_id.as_ref().map(|c| c.as_str())).bind(e.callback_url.as_deref());
-    query.bind(e.callback_url.is_none().then_some(e.at.0)).execute(tx).await.or_broken()?;
+    let query = query.bind(e.callback_url.is_none().then_some(e.at.0));
+    query.bind(e.collection_id.as_ref().map(|c| c.as_str())).execute(tx).await.or_broken()?;
     Ok(())
 }
 

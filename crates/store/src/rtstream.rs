@@ -1,12 +1,13 @@
 //! Rtstreams: live inputs.
 
 use sqlx::FromRow;
+use vitascope_model::account::Scope;
 use vitascope_model::capture::{Category, MediaKind};
-use vitascope_model::id::{CaptureSessionId, RtStreamId, UserId};
+use vitascope_model::id::{CaptureSessionId, RtStreamId};
 use vitascope_model::rtstream::{RtStream, RtStreamState, Transcription};
 use vitascope_model::{Error, Result, WallTime};
 
-use crate::db::{OrBroken, unreadable};
+use crate::db::{OrBroken, bound_to, unreadable};
 use crate::{Store, Tx};
 
 #[derive(FromRow)]
@@ -54,8 +55,8 @@ impl RtStreamRow {
 }
 
 impl Store {
-    pub async fn get_rtstream(&self, user: &UserId, id: &RtStreamId) -> Result<RtStream> {
-        let found = self.find_rtstream(id).await?.filter(|s| s.owner == *user);
+    pub async fn get_rtstream(&self, scope: &Scope, id: &RtStreamId) -> Result<RtStream> {
+        let found = self.find_rtstream(id).await?.filter(|s| scope.covers(&s.owner, &s.collection_id));
         found.ok_or_else(|| Error::not_found(format_args!("rtstream {id}")))
     }
 
@@ -86,20 +87,23 @@ impl Store {
     /// Newest first, with the number of all that match.
     pub async fn list_rtstreams(
         &self,
-        user: &UserId,
+        scope: &Scope,
         state: Option<RtStreamState>,
         name: Option<&str>,
         limit: i64,
         offset: i64,
     ) -> Result<(Vec<RtStream>, i64)> {
         const COUNT: &str = "select count(*) from rtstream where user_id = $1 and ($2 is null or state = $2)
-            and ($3 is null or instr(lower(name), lower($3)) > 0)";
+            and ($3 is null or instr(lower(name), lower($3)) > 0)
+            and ($4 is null or instr($4, ' ' || collection_id || ' ') > 0)";
         const LIST: &str = "select * from rtstream where user_id = $1 and ($2 is null or state = $2)
-            and ($3 is null or instr(lower(name), lower($3)) > 0) order by id desc limit $4 offset $5";
-        let state = state.map(RtStreamState::as_str);
-        let query = sqlx::query_scalar(COUNT).bind(user.as_str()).bind(state).bind(name);
+            and ($3 is null or instr(lower(name), lower($3)) > 0)
+            and ($4 is null or instr($4, ' ' || collection_id || ' ') > 0) order by id desc limit $5 offset $6";
+        let (user, state, bound) = (scope.user().as_str(), state.map(RtStreamState::as_str), bound_to(scope));
+        let query = sqlx::query_scalar(COUNT).bind(user).bind(state).bind(name).bind(bound.as_deref());
         let count: i64 = query.fetch_one(&self.readers).await.or_broken()?;
-        let query = sqlx::query_as(LIST).bind(user.as_str()).bind(state).bind(name).bind(limit).bind(offset);
+        let query = sqlx::query_as(LIST).bind(user).bind(state).bind(name).bind(bound.as_deref());
+        let query = query.bind(limit).bind(offset);
         let rows: Vec<RtStreamRow> = query.fetch_all(&self.readers).await.or_broken()?;
         Ok((rows.into_iter().map(RtStreamRow::into_model).collect::<Result<_>>()?, count))
     }

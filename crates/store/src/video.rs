@@ -1,11 +1,12 @@
 //! Videos: names, and the ranges of tracks that they own.
 
 use sqlx::FromRow;
-use vitascope_model::id::{CollectionId, UserId, VideoId};
+use vitascope_model::account::Scope;
+use vitascope_model::id::{CollectionId, VideoId};
 use vitascope_model::stream::{AssetPart, Video};
 use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
 
-use crate::db::OrBroken;
+use crate::db::{OrBroken, bound_to};
 use crate::{Store, Tx};
 
 #[derive(FromRow)]
@@ -44,8 +45,8 @@ impl VideoRow {
 }
 
 impl Store {
-    pub async fn get_video(&self, user: &UserId, id: &VideoId) -> Result<Video> {
-        let found = self.find_video(id).await?.filter(|v| v.owner == *user);
+    pub async fn get_video(&self, scope: &Scope, id: &VideoId) -> Result<Video> {
+        let found = self.find_video(id).await?.filter(|v| scope.covers(&v.owner, &v.collection_id));
         found.ok_or_else(|| Error::not_found(format_args!("video {id}")))
     }
 
@@ -65,10 +66,11 @@ impl Store {
     }
 
     /// Newest first, without their parts.
-    pub async fn list_videos(&self, user: &UserId, collection: Option<&CollectionId>) -> Result<Vec<Video>> {
-        const SQL: &str =
-            "select * from video where user_id = $1 and ($2 is null or collection_id = $2) order by id desc";
-        let query = sqlx::query_as(SQL).bind(user.as_str()).bind(collection.map(CollectionId::as_str));
+    pub async fn list_videos(&self, scope: &Scope, collection: Option<&CollectionId>) -> Result<Vec<Video>> {
+        const SQL: &str = "select * from video where user_id = $1 and ($2 is null or collection_id = $2)
+            and ($3 is null or instr($3, ' ' || collection_id || ' ') > 0) order by id desc";
+        let query = sqlx::query_as(SQL).bind(scope.user().as_str()).bind(collection.map(CollectionId::as_str));
+        let query = query.bind(bound_to(scope));
         let rows: Vec<VideoRow> = query.fetch_all(&self.readers).await.or_broken()?;
         rows.into_iter().map(|row| row.into_model(Vec::new())).collect()
     }

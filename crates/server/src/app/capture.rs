@@ -76,7 +76,7 @@ pub async fn create(app: &App, owner: &UserId, new: NewSession) -> Result<Captur
 
 /// A recorder begins: its channels become rtstreams at once, so that they can be read before media flows.
 pub async fn start(app: &App, caller: &Caller, id: &CaptureSessionId, start: Start) -> Result<CaptureSession> {
-    let found = app.store.get_session(caller.user(), id).await?;
+    let found = app.store.get_session(&caller.scope, id).await?;
     if found.state != SessionState::Created {
         return Err(Error::conflict(format!(
             "capture session {id} is {}: it was started before",
@@ -86,10 +86,7 @@ pub async fn start(app: &App, caller: &Caller, id: &CaptureSessionId, start: Sta
     check_channels(&start.channels)?;
     let now = app.now();
     let streams: Vec<(Channel, RtStream)> = start.channels.into_iter().map(|c| grow(app, &found, c, now)).collect();
-    let started_by = match caller {
-        Caller::Client { token_hash, .. } => Some(token_hash.clone()),
-        Caller::Owner(_) => None,
-    };
+    let (started_by, client_id) = (caller.token().map(str::to_owned), caller.end_user_id.clone());
     let (session_id, event) = (id.clone(), mint!(app, EventId));
     let session = app
         .store
@@ -101,7 +98,7 @@ pub async fn start(app: &App, caller: &Caller, id: &CaptureSessionId, start: Sta
                 }
                 let connection = start.ws_connection_id.as_ref().map(ConnectionId::as_str);
                 let (by, callback) = (started_by.as_deref(), start.callback_url.as_deref());
-                capture::set_start(tx, &session_id, by, connection, callback).await?;
+                capture::set_start(tx, &session_id, by, client_id.as_deref(), connection, callback).await?;
                 let moved = change(tx, &session_id, SessionState::Starting, None, event, now).await?;
                 moved.ok_or_else(|| {
                     Error::conflict(format!("capture session {session_id} was started by somebody else"))
@@ -116,7 +113,7 @@ pub async fn start(app: &App, caller: &Caller, id: &CaptureSessionId, start: Sta
 
 /// Asks a session to end. Asking again, or a session that never began, is no error.
 pub async fn stop(app: &App, caller: &Caller, id: &CaptureSessionId) -> Result<CaptureSession> {
-    let session = app.store.get_session(caller.user(), id).await?;
+    let session = app.store.get_session(&caller.scope, id).await?;
     match session.state {
         SessionState::Created => {
             advance(app, id, SessionState::Stopped, None).await?;
@@ -128,7 +125,7 @@ pub async fn stop(app: &App, caller: &Caller, id: &CaptureSessionId) -> Result<C
         }
         SessionState::Stopping | SessionState::Stopped | SessionState::Exported | SessionState::Failed => {}
     }
-    app.store.get_session(caller.user(), id).await
+    app.store.get_session(&caller.scope, id).await
 }
 
 /// Moves a session on if the table of states allows it from where it is; tells whether it did.
@@ -184,6 +181,7 @@ fn event_of(session: &CaptureSession, id: EventId, at: WallTime) -> SessionEvent
     SessionEvent {
         id,
         owner: session.owner.clone(),
+        collection_id: Some(session.collection_id.clone()),
         session_id: session.id.clone(),
         state: session.state,
         at,
@@ -197,6 +195,7 @@ fn export_job(id: JobId, session: &CaptureSession) -> NewJob {
     NewJob {
         id,
         owner: session.owner.clone(),
+        collection_id: Some(session.collection_id.clone()),
         kind: jobs::export_session::KIND,
         payload: session.id.to_string(),
         dedupe_key: Some(format!("{}:{}", jobs::export_session::KIND, session.id)),

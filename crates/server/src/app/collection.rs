@@ -1,5 +1,6 @@
 //! Collections: made, renamed, deleted; and the default one, which every user has.
 
+use vitascope_model::account::Scope;
 use vitascope_model::collection::Collection;
 use vitascope_model::id::{CollectionId, UserId};
 use vitascope_model::{Error, Result};
@@ -15,8 +16,26 @@ pub struct Wishes {
     pub is_public: Option<bool>,
 }
 
-/// The user's default collection, made when it is first needed.
-pub async fn default_of(app: &App, user: &UserId) -> Result<Collection> {
+/// The collection that a client names: by its id, or as `default`.
+pub async fn named(app: &App, scope: &Scope, name: &str) -> Result<Collection> {
+    match name {
+        "default" => default_of(app, scope).await,
+        id => app.store.get_collection(scope, &id.parse()?).await,
+    }
+}
+
+/// The default collection of the caller: the user's, made when it is first needed; for a key that is bound to others, the first of those.
+pub async fn default_of(app: &App, scope: &Scope) -> Result<Collection> {
+    let default = default_of_user(app, scope.user()).await?;
+    if scope.includes(&default.id) {
+        return Ok(default);
+    }
+    let first = scope.collections().and_then(<[CollectionId]>::first);
+    let first = first.ok_or_else(|| Error::not_found("a collection that this key may see"))?;
+    app.store.get_collection(scope, first).await
+}
+
+async fn default_of_user(app: &App, user: &UserId) -> Result<Collection> {
     if let Some(found) = app.store.find_default_collection(user).await? {
         return Ok(found);
     }

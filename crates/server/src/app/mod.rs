@@ -50,6 +50,8 @@ pub struct App {
     pub job_bell: Arc<Notify>,
     /// Rung for all who wait when a job has ended.
     pub job_done: Arc<Notify>,
+    /// Rung when a key or token may have lost what it had opened.
+    pub pass_bell: Arc<Notify>,
     /// The key with which stream ids are made.
     stream_secret: Arc<str>,
 }
@@ -84,6 +86,7 @@ impl App {
             webhook_bell: Arc::default(),
             job_bell: Arc::default(),
             job_done: Arc::default(),
+            pass_bell: Arc::default(),
             stream_secret: secret.into(),
             config: Arc::new(config),
         })

@@ -4,6 +4,7 @@ use vitascope_model::Result;
 use vitascope_store::outbox;
 
 use super::frames;
+use super::sockets::Place;
 use crate::app::App;
 
 /// Events taken at a time.
@@ -29,7 +30,8 @@ async fn tell_all(app: &App) -> Result<()> {
         for owed in &events {
             if let Some(connection) = &owed.event.ws_connection_id {
                 let body = frames::session_event(app, &owed.event).await?;
-                app.sockets.send(&owed.event.owner, connection, frames::session_frame(&body));
+                let at = Place { owner: &owed.event.owner, collection: owed.event.collection_id.as_ref() };
+                app.sockets.send(at, connection, frames::session_frame(&body));
             }
         }
         let now = app.now();

@@ -5,7 +5,8 @@ use axum::extract::{Path, State};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
-use vitascope_model::id::{JobId, UserId};
+use vitascope_model::account::Scope;
+use vitascope_model::id::JobId;
 use vitascope_model::job::{Job, JobState};
 use vitascope_model::{Error, Result};
 
@@ -21,17 +22,17 @@ pub(super) fn routes() -> Routes {
     Routes::new().get("/async-response/{job}", show_response)
 }
 
-async fn show_response(State(app): State<App>, Owner(user): Owner, Path(id): Path<String>) -> Answer {
-    held(&app, &user, &id.parse()?).await.map(Reply::raw).map_err(Into::into)
+async fn show_response(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
+    held(&app, &scope, &id.parse()?).await.map(Reply::raw).map_err(Into::into)
 }
 
 /// The envelope of a job: its end, waited for as long as a client will; else where to ask again.
-pub(super) async fn held(app: &App, user: &UserId, id: &JobId) -> Result<Value> {
+pub(super) async fn held(app: &App, scope: &Scope, id: &JobId) -> Result<Value> {
     let deadline = Instant::now() + HOLD;
     loop {
         // Enrolled before the row is read: a job that ends in between is not missed.
         let ended = app.job_done.notified();
-        let job = app.store.get_job(user, id).await?;
+        let job = app.store.get_job(scope, id).await?;
         if job.state.is_over() || timeout_at(deadline, ended).await.is_err() {
             return envelope(app, &job);
         }

@@ -9,17 +9,19 @@ use vitascope_model::{Error, Result, Span};
 use vitascope_store::capture::SessionFilter;
 
 use super::capture_view::{channel, view};
-use super::extract::{Anyone, Body, Owner, Query, collection_of, compat_callback, compat_connection};
+use super::extract::{Anyone, Body, Owner, Query, Whole, collection_of, compat_callback, compat_connection};
 use super::reply::{Answer, Reply};
 use super::router::Routes;
 use crate::app::App;
-use crate::app::account::{Caller, mint_token};
+use crate::app::account::{self, Caller, mint_token};
 use crate::app::capture::{NewChannel, NewSession, Start, create, start, stop};
 
 /// The Python SDK asks for no page and expects all; so many are all that any screen shows.
 const MOST_SESSIONS: i64 = 1000;
 /// Contract: a token without `expires_in` lasts a day.
 const TOKEN_LIFE: i64 = 86_400;
+/// Any positive number will do; past this one (3000 years) a date is no date any more.
+const LONGEST_TOKEN: i64 = 100_000_000_000;
 
 pub(super) fn routes() -> Routes {
     Routes::new()
@@ -27,6 +29,7 @@ pub(super) fn routes() -> Routes {
         .get("/collection/{collection}/capture/session", list_sessions)
         .get("/collection/{collection}/capture/session/{session}", show_session)
         .post("/capture/session/token", create_token)
+        .delete("/capture/session/token/{token}", revoke_token)
         .post("/capture/session/start", start_session)
         .get("/capture/session/{session}", show_channels)
         .post("/capture/session/{session}/stop", stop_session)
@@ -43,7 +46,7 @@ struct CreateRequest {
 /// compat: `session_id` without `id`, and no rtstreams: the Python SDK passes the rest on as keyword arguments.
 async fn create_session(
     State(app): State<App>,
-    Owner(user): Owner,
+    Owner(scope): Owner,
     Path(collection): Path<String>,
     Body(request): Body<CreateRequest>,
 ) -> Answer {
@@ -54,13 +57,13 @@ async fn create_session(
         Some(_) => return Err(Error::invalid("metadata must be an object").into()),
     };
     let new = NewSession {
-        collection_id: collection_of(&app, &user, &collection).await?.id,
+        collection_id: collection_of(&app, &scope, &collection).await?.id,
         end_user_id: end_user_id.ok_or_else(|| Error::invalid("end_user_id is required"))?,
         callback_url: compat_callback(&app, request.callback_url)?,
         ws_connection_id: compat_connection(request.ws_connection_id),
         metadata,
     };
-    let session = create(&app, &user, new).await?;
+    let session = create(&app, scope.user(), new).await?;
     let mut reply =
         serde_json::to_value(view(&app, session).await?).map_err(|e| Error::internal("write a session").because(e))?;
     if let Some(fields) = reply.as_object_mut() {
@@ -74,17 +77,17 @@ async fn create_session(
 struct ListQuery {
     status: Option<String>,
     end_user_id: Option<String>,
-    limit: Option<i64>,
+    limit: Option<f64>,
     cursor: Option<String>,
 }
 
 async fn list_sessions(
     State(app): State<App>,
-    Owner(user): Owner,
+    Owner(scope): Owner,
     Path(collection): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Answer {
-    let collection = collection_of(&app, &user, &collection).await?;
+    let collection = collection_of(&app, &scope, &collection).await?;
     let state = query.status.filter(|s| !s.is_empty()).map(|text| {
         SessionState::parse(&text).ok_or_else(|| Error::invalid(format!("status {text:?} is none of a session's")))
     });
@@ -94,8 +97,12 @@ async fn list_sessions(
         end_user_id: query.end_user_id,
         after: after.map_err(|_| Error::invalid("cursor is none that this server gave"))?,
     };
-    let limit = query.limit.unwrap_or(MOST_SESSIONS).clamp(1, MOST_SESSIONS);
-    let mut found = app.store.list_sessions(&user, &collection.id, &filter, limit + 1).await?;
+    let limit = match query.limit {
+        None => MOST_SESSIONS,
+        Some(n) if n >= 1.0 && n.fract() == 0.0 => (n as i64).min(MOST_SESSIONS),
+        Some(n) => return Err(Error::invalid(format!("limit {n} is not a number of sessions")).into()),
+    };
+    let mut found = app.store.list_sessions(&scope, &collection.id, &filter, limit + 1).await?;
     let more = found.len() as i64 > limit;
     found.truncate(limit as usize);
     let next_page = found.last().filter(|_| more).map(|s| s.id.to_string());
@@ -109,27 +116,39 @@ async fn list_sessions(
 /// The collection in the path is not looked at: apps poll sessions of a named collection under `default`.
 async fn show_session(State(app): State<App>, Anyone(caller): Anyone, Path((_, id)): Path<(String, String)>) -> Answer {
     let id: CaptureSessionId = id.parse()?;
-    if let Caller::Client { token_hash, .. } = &caller
-        && !app.store.session_started_by(&id, token_hash).await?
-    {
+    let session = app.store.get_session(&caller.scope, &id).await?;
+    if !may_read(&app, &caller, &id).await? {
         return Err(Error::denied("a client token may read only sessions that it started").into());
     }
-    let session = app.store.get_session(caller.user(), &id).await?;
     Ok(Reply::ok(view(&app, session).await?))
+}
+
+/// An API key reads every session of its scope; a client token those that it started.
+async fn may_read(app: &App, caller: &Caller, id: &CaptureSessionId) -> Result<bool> {
+    match caller.token() {
+        None => Ok(true),
+        Some(hash) => app.store.session_started_by(id, hash).await,
+    }
 }
 
 #[derive(Deserialize)]
 struct TokenRequest {
-    expires_in: Option<i64>,
+    expires_in: Option<Whole>,
     user_id: Option<String>,
 }
 
-async fn create_token(State(app): State<App>, Owner(user): Owner, Body(request): Body<TokenRequest>) -> Answer {
-    let seconds = request.expires_in.unwrap_or(TOKEN_LIFE);
-    if !(1..=366 * 86_400).contains(&seconds) {
-        return Err(Error::invalid("expires_in must be between 1 second and one year").into());
+async fn create_token(
+    State(app): State<App>,
+    Anyone(caller): Anyone,
+    _: Owner,
+    Body(request): Body<TokenRequest>,
+) -> Answer {
+    let seconds = request.expires_in.map_or(TOKEN_LIFE, |Whole(n)| n);
+    if !(1..=LONGEST_TOKEN).contains(&seconds) {
+        return Err(Error::invalid("expires_in must be a positive number of seconds").into());
     }
-    let made = mint_token(&app, &user, request.user_id, Span::seconds(seconds)).await?;
+    let end_user = request.user_id.filter(|id| !id.is_empty());
+    let made = mint_token(&app, &caller, end_user, Span::seconds(seconds)).await?;
     let expires_at = made.expires_at.0 / vitascope_model::time::SECOND;
     Ok(Reply::ok(json!({ "token": made.token, "expires_in": seconds, "expires_at": expires_at })))
 }
@@ -181,9 +200,18 @@ fn new_channel(request: ChannelRequest, primary: Option<&str>) -> Result<NewChan
     })
 }
 
-/// What the recorder needs: where to publish each channel.
+/// Ends a token before its time: ours, since the SDKs only ever let one expire.
+async fn revoke_token(State(app): State<App>, Owner(scope): Owner, Path(token): Path<String>) -> Answer {
+    account::revoke_token(&app, scope.user(), &token).await?;
+    Ok(Reply::message("the client token is revoked"))
+}
+
+/// What the recorder needs: where to publish each channel. That is a secret of the token that started the session, and of the owner.
 async fn show_channels(State(app): State<App>, Anyone(caller): Anyone, Path(id): Path<String>) -> Answer {
-    let session = app.store.get_session(caller.user(), &id.parse()?).await?;
+    let session = app.store.get_session(&caller.scope, &id.parse()?).await?;
+    if !session.channels.is_empty() && !may_read(&app, &caller, &session.id).await? {
+        return Err(Error::denied("another client token started this session: only that one may publish it").into());
+    }
     Ok(Reply::ok(publish_view(&app, &session)?))
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use vitascope_model::collection::Collection;
 
-use super::extract::{Body, Owner, collection_of};
+use super::extract::{Body, Owner, WholeOwner, collection_of};
 use super::reply::{Answer, Reply};
 use super::router::Routes;
 use crate::app::App;
@@ -40,37 +40,37 @@ fn view(c: &Collection) -> Value {
     })
 }
 
-async fn list_collections(State(app): State<App>, Owner(user): Owner) -> Answer {
-    let default = default_of(&app, &user).await?;
-    let found = app.store.list_collections(&user).await?;
+async fn list_collections(State(app): State<App>, Owner(scope): Owner) -> Answer {
+    let default = default_of(&app, &scope).await?;
+    let found = app.store.list_collections(&scope).await?;
     let views: Vec<Value> = found.iter().map(view).collect();
     Ok(Reply::ok(json!({ "collections": views, "default_collection": default.id.as_str() })))
 }
 
 async fn create_collection(
     State(app): State<App>,
-    Owner(user): Owner,
+    WholeOwner(user): WholeOwner,
     Body(request): Body<CollectionRequest>,
 ) -> Answer {
     Ok(Reply::ok(view(&create(&app, &user, request.into()).await?)))
 }
 
-async fn show_collection(State(app): State<App>, Owner(user): Owner, Path(id): Path<String>) -> Answer {
-    Ok(Reply::ok(view(&collection_of(&app, &user, &id).await?)))
+async fn show_collection(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
+    Ok(Reply::ok(view(&collection_of(&app, &scope, &id).await?)))
 }
 
 async fn update_collection(
     State(app): State<App>,
-    Owner(user): Owner,
+    Owner(scope): Owner,
     Path(id): Path<String>,
     Body(request): Body<CollectionRequest>,
 ) -> Answer {
-    let found = collection_of(&app, &user, &id).await?;
-    Ok(Reply::ok(view(&update(&app, &user, found, request.into()).await?)))
+    let found = collection_of(&app, &scope, &id).await?;
+    Ok(Reply::ok(view(&update(&app, scope.user(), found, request.into()).await?)))
 }
 
-async fn delete_collection(State(app): State<App>, Owner(user): Owner, Path(id): Path<String>) -> Answer {
-    let found = collection_of(&app, &user, &id).await?;
-    delete(&app, &user, found).await?;
+async fn delete_collection(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
+    let found = collection_of(&app, &scope, &id).await?;
+    delete(&app, scope.user(), found).await?;
     Ok(Reply::message("the collection is deleted"))
 }

@@ -5,19 +5,24 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use vitascope_model::account::Scope;
 use vitascope_model::collection::Collection;
-use vitascope_model::id::{CollectionId, ConnectionId, UserId};
+use vitascope_model::id::{ConnectionId, UserId};
 use vitascope_model::{Error, Result};
 
 use super::error::ApiError;
-use crate::app::account::{Caller, identify};
+use crate::app::account::{Caller, Pass};
 use crate::app::{App, collection};
 
 /// The largest JSON body; timelines of an editor reach megabytes.
 const MAX_BODY: usize = 10 << 20;
 
-/// The holder of an API key.
-pub(super) struct Owner(pub(super) UserId);
+/// The holder of an API key, and what it opens.
+pub(super) struct Owner(pub(super) Scope);
+
+/// The holder of an API key that opens the whole account.
+pub(super) struct WholeOwner(pub(super) UserId);
 
 /// The holder of an API key or of a client token.
 pub(super) struct Anyone(pub(super) Caller);
@@ -25,9 +30,10 @@ pub(super) struct Anyone(pub(super) Caller);
 impl FromRequestParts<App> for Anyone {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let secret = compat_access_token(&parts.headers)?;
-        Ok(Anyone(identify(app, secret).await?))
+    /// The guard put it there before any handler was asked.
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        Ok(Anyone(caller.ok_or_else(|| Error::internal("an open route asks who calls"))?))
     }
 }
 
@@ -35,17 +41,30 @@ impl FromRequestParts<App> for Owner {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        match Anyone::from_request_parts(parts, app).await?.0 {
-            Caller::Owner(user) => Ok(Owner(user)),
-            Caller::Client { .. } => {
+        let Anyone(caller) = Anyone::from_request_parts(parts, app).await?;
+        match caller.pass {
+            Pass::Key(_) => Ok(Owner(caller.scope)),
+            Pass::Token(_) => {
                 Err(Error::denied("a client token may only start, read and stop a capture session").into())
             }
         }
     }
 }
 
+impl FromRequestParts<App> for WholeOwner {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Owner(scope) = Owner::from_request_parts(parts, app).await?;
+        if !scope.is_whole() {
+            return Err(Error::denied("this API key is bound to some collections: it may not touch the account").into());
+        }
+        Ok(WholeOwner(scope.user().clone()))
+    }
+}
+
 /// compat: the SDKs send `x-access-token`; OpenAI clients on the same base URL send `Authorization: Bearer`.
-fn compat_access_token(headers: &HeaderMap) -> Result<&str, Error> {
+pub(super) fn compat_access_token(headers: &HeaderMap) -> Result<&str, Error> {
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     let bearer =
         || header("authorization")?.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
@@ -71,6 +90,20 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     }
 }
 
+/// A whole number in a body. compat: JavaScript and Python write 600 and 600.0 alike.
+pub(super) struct Whole(pub(super) i64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let number = serde_json::Number::deserialize(deserializer)?;
+        let whole = number.as_i64().or_else(|| {
+            // Up to 2^53 a float holds every whole number exactly.
+            number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9_007_199_254_740_992.0).map(|n| n as i64)
+        });
+        whole.map(Whole).ok_or_else(|| serde::de::Error::custom(format!("{number} is not a whole number")))
+    }
+}
+
 /// The query string.
 pub(super) struct Query<T>(pub(super) T);
 
@@ -86,11 +119,8 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
 }
 
 /// The collection that a path names; `default` is the caller's own.
-pub(super) async fn collection_of(app: &App, user: &UserId, name: &str) -> Result<Collection, Error> {
-    match name {
-        "default" => collection::default_of(app, user).await,
-        id => app.store.get_collection(user, &id.parse::<CollectionId>()?).await,
-    }
+pub(super) async fn collection_of(app: &App, scope: &Scope, name: &str) -> Result<Collection, Error> {
+    collection::named(app, scope, name).await
 }
 
 /// compat: an unset callback comes as null or as "".

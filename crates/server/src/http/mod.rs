@@ -7,6 +7,7 @@ mod capture_view;
 mod collection;
 mod error;
 mod extract;
+mod guard;
 mod health;
 mod playback;
 mod player;
@@ -15,6 +16,7 @@ mod router;
 mod rtstream;
 mod transcription;
 mod unbuilt;
+mod user;
 mod video;
 mod websocket;
 

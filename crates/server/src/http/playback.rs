@@ -18,7 +18,7 @@ const MP4: &str = "video/mp4";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 pub(super) fn routes() -> Routes {
-    Routes::new().get("/streams/{stream}/{file}", file)
+    Routes::new().open("/streams/{stream}/{file}", file)
 }
 
 async fn file(State(app): State<App>, Path((id, file)): Path<(String, String)>) -> Result<Response, ApiError> {

@@ -15,7 +15,7 @@ const WATCH: &str = include_str!("../../../../console/watch.html");
 const HLS_JS: &str = include_str!("../../../../console/vendor/hls.min.js");
 
 pub(super) fn routes() -> Routes {
-    Routes::new().get("/watch", watch).get("/embed", watch).get("/console/{file}", asset)
+    Routes::new().open("/watch", watch).open("/embed", watch).open("/console/{file}", asset)
 }
 
 #[derive(Deserialize)]

@@ -8,7 +8,7 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderValue, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use tokio::net::TcpListener;
 use tower::Layer;
 use tower::util::MapRequestLayer;
@@ -17,14 +17,18 @@ use vitascope_model::error::Context;
 use vitascope_model::{Error, Result};
 
 use super::error::ApiError;
+use super::guard::guard;
 use crate::app::App;
 use crate::random;
 
-/// Routes with their patterns kept beside them, for the test that holds them against the coverage table.
+/// Routes with their patterns kept beside them, for the tests that walk over all of them. They are behind the guard, but for those
+/// that are declared open.
 #[derive(Default)]
 pub(super) struct Routes {
-    router: Router<App>,
+    guarded: Router<App>,
+    open: Router<App>,
     list: Vec<Operation>,
+    open_list: Vec<Operation>,
 }
 
 impl Routes {
@@ -33,8 +37,16 @@ impl Routes {
     }
 
     fn add(mut self, method: &'static str, path: &'static str, handler: MethodRouter<App>) -> Routes {
-        self.router = self.router.route(path, handler);
+        self.guarded = self.guarded.route(path, handler);
         self.list.push((method, path));
+        self
+    }
+
+    /// A GET that asks for no key: pages, and what is played or connected to by who knows its secret.
+    pub(super) fn open<H: Handler<T, App>, T: 'static>(mut self, path: &'static str, handler: H) -> Routes {
+        self.open = self.open.route(path, get(handler));
+        self.list.push(("GET", path));
+        self.open_list.push(("GET", path));
         self
     }
 
@@ -46,6 +58,10 @@ impl Routes {
         self.add("POST", path, post(handler))
     }
 
+    pub(super) fn put<H: Handler<T, App>, T: 'static>(self, path: &'static str, handler: H) -> Routes {
+        self.add("PUT", path, put(handler))
+    }
+
     pub(super) fn patch<H: Handler<T, App>, T: 'static>(self, path: &'static str, handler: H) -> Routes {
         self.add("PATCH", path, patch(handler))
     }
@@ -55,8 +71,10 @@ impl Routes {
     }
 
     fn merge(mut self, other: Routes) -> Routes {
-        self.router = self.router.merge(other.router);
+        self.guarded = self.guarded.merge(other.guarded);
+        self.open = self.open.merge(other.open);
         self.list.extend(other.list);
+        self.open_list.extend(other.open_list);
         self
     }
 }
@@ -64,6 +82,7 @@ impl Routes {
 fn built() -> Routes {
     Routes::new()
         .merge(super::health::routes())
+        .merge(super::user::routes())
         .merge(super::collection::routes())
         .merge(super::capture::routes())
         .merge(super::websocket::routes())
@@ -81,16 +100,20 @@ pub type Operation = (&'static str, &'static str);
 /// Every route that is built, and every operation that answers 501.
 pub struct RouteList {
     pub built: Vec<Operation>,
+    /// Those of the built ones that ask for no key.
+    pub open: Vec<Operation>,
     pub unbuilt: &'static [Operation],
 }
 
 pub fn route_list() -> RouteList {
-    RouteList { built: built().list, unbuilt: super::unbuilt::OPERATIONS }
+    let built = built();
+    RouteList { built: built.list, open: built.open_list, unbuilt: super::unbuilt::OPERATIONS }
 }
 
 fn router(app: App) -> Router {
-    let router =
-        built().router.merge(super::unbuilt::router()).fallback(unknown).method_not_allowed_fallback(wrong_method);
+    let Routes { guarded, open, .. } = built();
+    let guarded = guarded.merge(super::unbuilt::router()).route_layer(from_fn_with_state(app.clone(), guard));
+    let router = guarded.merge(open).fallback(unknown).method_not_allowed_fallback(wrong_method);
     router.layer(from_fn_with_state(app.clone(), observe)).with_state(app)
 }
 
@@ -171,7 +194,7 @@ mod tests {
 
     #[test]
     fn no_operation_is_both_built_and_unbuilt() {
-        let RouteList { built, unbuilt } = route_list();
+        let RouteList { built, unbuilt, .. } = route_list();
         let all: std::collections::HashSet<_> = built.iter().chain(unbuilt).collect();
         assert_eq!(all.len(), built.len() + unbuilt.len());
         // Merging panics on a conflict of patterns.
@@ -179,6 +202,7 @@ mod tests {
     }
 
     fn built_and_unbuilt() -> Router<App> {
-        super::built().router.merge(crate::http::unbuilt::router())
+        let Routes { guarded, open, .. } = super::built();
+        guarded.merge(open).merge(crate::http::unbuilt::router())
     }
 }

@@ -61,14 +61,14 @@ struct ListQuery {
     name: Option<String>,
 }
 
-async fn list_rtstreams(State(app): State<App>, Owner(user): Owner, Query(query): Query<ListQuery>) -> Answer {
+async fn list_rtstreams(State(app): State<App>, Owner(scope): Owner, Query(query): Query<ListQuery>) -> Answer {
     let state = query.status.filter(|s| !s.is_empty()).map(|text| {
         RtStreamState::parse(&text)
             .ok_or_else(|| Error::invalid(format!("status {text:?} is neither connected nor stopped")))
     });
     let (limit, offset) = (query.limit.unwrap_or(10).clamp(1, 1000), query.offset.unwrap_or(0).max(0));
     let (found, count) =
-        app.store.list_rtstreams(&user, state.transpose()?, query.name.as_deref(), limit, offset).await?;
+        app.store.list_rtstreams(&scope, state.transpose()?, query.name.as_deref(), limit, offset).await?;
     let page = |offset: i64| app.config.url(&format!("/rtstream?limit={limit}&offset={offset}"));
     let next = (offset + limit < count).then(|| page(offset + limit));
     let previous = (offset > 0).then(|| page((offset - limit).max(0)));
@@ -76,8 +76,8 @@ async fn list_rtstreams(State(app): State<App>, Owner(user): Owner, Query(query)
     Ok(Reply::ok(json!({ "results": views, "count": count, "next": next, "previous": previous })))
 }
 
-async fn show_rtstream(State(app): State<App>, Owner(user): Owner, Path(id): Path<String>) -> Answer {
-    Ok(Reply::ok(view(app.store.get_rtstream(&user, &id.parse()?).await?)))
+async fn show_rtstream(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
+    Ok(Reply::ok(view(app.store.get_rtstream(&scope, &id.parse()?).await?)))
 }
 
 /// Seconds since the epoch, whole or not.
@@ -90,11 +90,11 @@ struct RangeQuery {
 
 async fn stream_range(
     State(app): State<App>,
-    Owner(user): Owner,
+    Owner(scope): Owner,
     Path(id): Path<String>,
     Query(query): Query<RangeQuery>,
 ) -> Answer {
-    let found = app.store.get_rtstream(&user, &id.parse()?).await?;
+    let found = app.store.get_rtstream(&scope, &id.parse()?).await?;
     let moment = |name: &str, value: Option<f64>| {
         let at = value.and_then(WallTime::from_seconds).filter(|t| t.0 >= 0);
         at.ok_or_else(|| Error::invalid(format!("{name} is required, in seconds since the epoch")))
@@ -102,7 +102,7 @@ async fn stream_range(
     let range = TimeRange::new(moment("start", query.start)?, moment("end", query.end)?);
     let range = range.ok_or_else(|| Error::invalid("start must be before end"))?;
     let piece = Piece::RtStream { id: found.id, range };
-    let made = stream::publish(&app, &user, piece, query.player_title.or(Some(found.name))).await?;
+    let made = stream::publish(&app, scope.user(), piece, query.player_title.or(Some(found.name))).await?;
     Ok(Reply::ok(json!({
         "stream_url": app.config.url(&stream::playlist_path(&made)),
         "player_url": app.config.url(&stream::player_path(&made.id)),

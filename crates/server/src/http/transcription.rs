@@ -32,21 +32,21 @@ struct SwitchRequest {
 
 async fn switch(
     State(app): State<App>,
-    Owner(user): Owner,
+    Owner(scope): Owner,
     Path(id): Path<String>,
     Body(request): Body<SwitchRequest>,
 ) -> Answer {
-    let stream = app.store.get_rtstream(&user, &id.parse()?).await?;
+    let stream = app.store.get_rtstream(&scope, &id.parse()?).await?;
     match request.action.as_deref() {
         Some("start") => transcript::start(&app, &stream, compat_connection(request.ws_connection_id)).await?,
         Some("stop") => transcript::stop(&app, &stream).await?,
         _ => return Err(Error::invalid("action must be start or stop").into()),
     }
-    status_reply(&app, app.store.get_rtstream(&user, &stream.id).await?)
+    status_reply(&app, app.store.get_rtstream(&scope, &stream.id).await?)
 }
 
-async fn show_status(State(app): State<App>, Owner(user): Owner, Path(id): Path<String>) -> Answer {
-    status_reply(&app, app.store.get_rtstream(&user, &id.parse()?).await?)
+async fn show_status(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
+    status_reply(&app, app.store.get_rtstream(&scope, &id.parse()?).await?)
 }
 
 fn status_reply(app: &App, stream: RtStream) -> Answer {
@@ -88,11 +88,11 @@ impl RecordsQuery {
 /// compat: one list under three names, as the published document and two generations of apps read it.
 async fn list_records(
     State(app): State<App>,
-    Owner(user): Owner,
+    Owner(scope): Owner,
     Path(id): Path<String>,
     Query(query): Query<RecordsQuery>,
 ) -> Answer {
-    let stream = app.store.get_rtstream(&user, &id.parse()?).await?;
+    let stream = app.store.get_rtstream(&scope, &id.parse()?).await?;
     let (page, size) = (query.page.unwrap_or(1).max(1), query.page_size.unwrap_or(100).clamp(1, MOST_RECORDS));
     let (found, count) = app.store.list_transcript(&stream.id, query.range()?, page, size).await?;
     let records: Vec<Value> = found.iter().map(record).collect();

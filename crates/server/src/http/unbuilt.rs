@@ -6,6 +6,7 @@ use axum::routing::{MethodFilter, on};
 use vitascope_model::{Error, ErrorKind};
 
 use super::error::ApiError;
+use super::extract::Owner;
 use super::router::Operation;
 use crate::app::App;
 
@@ -22,7 +23,7 @@ pub(super) fn router() -> Router<App> {
     })
 }
 
-async fn not_built() -> ApiError {
+async fn not_built(_: Owner) -> ApiError {
     ApiError(Error::new(ErrorKind::Unimplemented, "this operation is not built yet; docs/coverage.md lists what is"))
 }
 
@@ -116,10 +117,6 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("POST", "/timeline_v2/download"),
     ("POST", "/transcode"),
     ("GET", "/transcode/{job}"),
-    ("PUT", "/user/api-key-collections"),
-    ("GET", "/user/api_key"),
-    ("POST", "/user/api_key"),
-    ("DELETE", "/user/api_key/{api_key}"),
     ("DELETE", "/video/{video}"),
     ("PATCH", "/video/{video}"),
     ("POST", "/video/{video}/aggregate"),

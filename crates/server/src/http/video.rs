@@ -53,17 +53,17 @@ struct ListQuery {
     collection_id: Option<String>,
 }
 
-async fn list_videos(State(app): State<App>, Owner(user): Owner, Query(query): Query<ListQuery>) -> Answer {
+async fn list_videos(State(app): State<App>, Owner(scope): Owner, Query(query): Query<ListQuery>) -> Answer {
     let collection = match query.collection_id.filter(|id| !id.is_empty()) {
-        Some(id) => Some(collection_of(&app, &user, &id).await?.id),
+        Some(id) => Some(collection_of(&app, &scope, &id).await?.id),
         None => None,
     };
-    let found = app.store.list_videos(&user, collection.as_ref()).await?;
+    let found = app.store.list_videos(&scope, collection.as_ref()).await?;
     let videos: Vec<VideoView> = found.iter().map(|v| view(&app, v)).collect();
     Ok(Reply::ok(json!({ "videos": videos })))
 }
 
-async fn show_video(State(app): State<App>, Owner(user): Owner, Path(id): Path<String>) -> Answer {
-    let video = app.store.get_video(&user, &id.parse()?).await?;
+async fn show_video(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
+    let video = app.store.get_video(&scope, &id.parse()?).await?;
     Ok(Reply::ok(view(&app, &video)))
 }

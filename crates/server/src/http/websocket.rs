@@ -14,7 +14,7 @@ use super::extract::{Anyone, Query, collection_of};
 use super::reply::{Answer, Reply};
 use super::router::Routes;
 use crate::app::App;
-use crate::app::account::Caller;
+use crate::app::account::admit;
 use crate::events::Connection;
 
 /// The Node SDK never pings, and proxies cut what is silent for a minute.
@@ -23,15 +23,15 @@ const PING_EACH: Duration = Duration::from_secs(20);
 const SEND_WITHIN: Duration = Duration::from_secs(20);
 
 pub(super) fn routes() -> Routes {
-    Routes::new().get("/collection/{collection}/websocket", create_ticket).get("/ws", connect)
+    Routes::new().get("/collection/{collection}/websocket", create_ticket).open("/ws", connect)
 }
 
 async fn create_ticket(State(app): State<App>, Anyone(caller): Anyone, Path(collection): Path<String>) -> Answer {
     // A client token sees no collections, so for it the name in the path is not looked up.
-    if let Caller::Owner(user) = &caller {
-        collection_of(&app, user, &collection).await?;
+    if caller.token().is_none() {
+        collection_of(&app, &caller.scope, &collection).await?;
     }
-    let ticket = app.sockets.ticket(&app, caller.user());
+    let ticket = app.sockets.ticket(&app, &caller.pass);
     let base = app.config.public_url.replacen("http", "ws", 1);
     Ok(Reply::ok(json!({ "websocket_url": format!("{base}/ws?ticket={ticket}") })))
 }
@@ -46,9 +46,9 @@ async fn connect(
     Query(query): Query<ConnectQuery>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
-    let connection = app.sockets.connect(&app, query.ticket.as_deref().unwrap_or_default());
-    let connection =
-        connection.ok_or_else(|| Error::unauthenticated("the ticket of this WebSocket is not valid any more"))?;
+    let pass = app.sockets.redeem(query.ticket.as_deref().unwrap_or_default(), app.now());
+    let pass = pass.ok_or_else(|| Error::unauthenticated("the ticket of this WebSocket is not valid any more"))?;
+    let connection = app.sockets.connect(&app, admit(&app, pass).await?);
     Ok(upgrade.on_upgrade(|socket| converse(app, socket, connection)).into_response())
 }
 
@@ -57,24 +57,24 @@ async fn converse(app: App, mut socket: WebSocket, mut connection: Connection) {
     let mut pings = interval_at(Instant::now() + PING_EACH, PING_EACH);
     loop {
         let message = tokio::select! {
-            frame = connection.frames.recv() => match frame {
-                Some(frame) => Message::text(frame),
-                // Dropped by the hub.
-                None => Message::Close(Some(CloseFrame { code: close_code::POLICY, reason: "too slow".into() })),
-            },
+            biased;
+            why = connection.ended.wait() => Message::Close(Some(CloseFrame { code: close_code::POLICY, reason: why.into() })),
+            () = app.shutdown.cancelled() => Message::Close(Some(CloseFrame { code: close_code::AWAY, reason: "shutting down".into() })),
             _ = pings.tick() => Message::Ping(Vec::new().into()),
             heard = socket.recv() => match heard {
                 // Read on: the closing handshake ends with what the library answers, and then there is nothing more to read.
                 Some(Ok(_)) => continue,
                 Some(Err(_)) | None => break,
             },
-            () = app.shutdown.cancelled() => Message::Close(Some(CloseFrame { code: close_code::AWAY, reason: "shutting down".into() })),
+            Some(frame) = connection.frames.recv() => Message::text(frame),
         };
         let is_last = matches!(message, Message::Close(_));
-        if !matches!(tokio::time::timeout(SEND_WITHIN, socket.send(message)).await, Ok(Ok(()))) {
-            break;
-        }
-        if is_last {
+        let sent = tokio::select! {
+            sent = tokio::time::timeout(SEND_WITHIN, socket.send(message)) => matches!(sent, Ok(Ok(()))),
+            // Whoever is not allowed to listen any more need not be waited for.
+            _ = connection.ended.wait(), if !is_last => false,
+        };
+        if is_last || !sent {
             break;
         }
     }

@@ -259,7 +259,7 @@ mod tests {
         account::bootstrap(&app).await.unwrap();
         let caller = account::identify(&app, "sk-test").await.unwrap();
         let new = NewSession {
-            collection_id: collection::default_of(&app, caller.user()).await.unwrap().id,
+            collection_id: collection::default_of(&app, &caller.scope).await.unwrap().id,
             end_user_id: "someone".to_owned(),
             callback_url: None,
             ws_connection_id: None,

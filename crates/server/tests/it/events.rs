@@ -101,6 +101,7 @@ async fn a_slow_answer_is_held_until_its_job_ends_and_has_both_forms() {
     let job = vitascope_store::job::NewJob {
         id: id.clone(),
         owner,
+        collection_id: None,
         kind: "export_session",
         payload: session,
         dedupe_key: None,

@@ -7,6 +7,8 @@ mod capture;
 mod coverage;
 mod events;
 mod harness;
+mod keys;
 mod rtsp;
 mod rtsp_faults;
+mod scopes;
 mod tidy;

@@ -70,6 +70,25 @@ fn each_power_has_one_room() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A look-up that takes a user would show what a key bound to other collections may not see.
+#[test]
+fn look_ups_of_the_store_take_a_scope() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for file in sources().iter().filter(|f| f.starts_with(crates().join("store/src"))) {
+        let text = std::fs::read_to_string(file).unwrap();
+        for (at, word) in text.match_indices("pub async fn get_").chain(text.match_indices("pub async fn list_")) {
+            let signature = text[at + word.len()..].split('{').next().unwrap();
+            seen += usize::from(signature.contains("&Scope"));
+            if signature.contains("&UserId") {
+                wrong.push(format!("{}: {word}{signature}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen >= 8, "the look-ups were found");
+}
+
 #[test]
 fn the_map_is_short() {
     let map = crates().join("../ARCHITECTURE.md");
