@@ -66,6 +66,7 @@ async fn write(store: Store, round: usize, writer: usize, each: usize) -> Result
         let event = SessionEvent {
             id: EventId::mint(at, unique),
             owner: UserId::mint(WallTime(0), [0; 10]),
+            collection_id: None,
             session_id: CaptureSessionId::mint(WallTime(writer as i64), [0; 10]),
             state: SessionState::Active,
             at,
