@@ -95,8 +95,11 @@ impl Store {
 
     /// For our own work, whoever owns it.
     pub async fn find_session(&self, id: &CaptureSessionId) -> Result<Option<CaptureSession>> {
-        let mut connection = self.readers.acquire().await.or_broken()?;
-        load(&mut connection, id).await
+        let read = async {
+            let mut connection = self.readers.acquire().await.or_broken()?;
+            load(&mut connection, id).await
+        };
+        self.shelves.sessions.get(id.clone(), read).await
     }
 
     /// Whether the client token with this hash started the session.

@@ -4,15 +4,21 @@
 
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, SqlSafeStr, SqliteConnection, SqlitePool};
-use vitascope_model::account::Scope;
+use vitascope_model::account::{self, Scope};
+use vitascope_model::capture;
 use vitascope_model::error::Context;
+use vitascope_model::id::{CaptureSessionId, VideoId};
+use vitascope_model::rtstream;
+use vitascope_model::stream;
 use vitascope_model::{Error, Result};
 
+use crate::kept::{Changes, Kept, Table};
 use crate::writer::{Writer, Written};
 
 /// Forward only; a released file is never edited. The number is the file's.
@@ -34,6 +40,29 @@ const READERS: u32 = 4;
 pub struct Store {
     writer: Writer,
     pub(crate) readers: SqlitePool,
+    pub(crate) shelves: Arc<Shelves>,
+}
+
+/// What every request reads, kept as long as it is true.
+pub(crate) struct Shelves {
+    pub(crate) keys: Kept<String, Option<account::ApiKey>>,
+    pub(crate) tokens: Kept<String, Option<account::ClientToken>>,
+    pub(crate) sessions: Kept<CaptureSessionId, Option<capture::CaptureSession>>,
+    pub(crate) session_rtstreams: Kept<CaptureSessionId, Vec<rtstream::RtStream>>,
+    pub(crate) videos: Kept<VideoId, Option<stream::Video>>,
+}
+
+impl Shelves {
+    fn new(changes: &Arc<Changes>) -> Shelves {
+        use Table::*;
+        Shelves {
+            keys: Kept::new(&[ApiKey, ApiKeyCollection], changes),
+            tokens: Kept::new(&[ClientToken, ApiKey, ApiKeyCollection], changes),
+            sessions: Kept::new(&[CaptureSession, CaptureChannel], changes),
+            session_rtstreams: Kept::new(&[RtStream, CaptureChannel], changes),
+            videos: Kept::new(&[Video, VideoPart], changes),
+        }
+    }
 }
 
 impl Store {
@@ -50,7 +79,11 @@ impl Store {
         let mut writer = SqliteConnection::connect_with(&options).await.internal(&doing)?;
         migrator().run_direct(None, &mut writer, false).await.internal("migrate the database")?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
-        Ok(Store { writer: Writer::start(writer), readers })
+        let changes = Arc::new(Changes::default());
+        let watching = changes.clone();
+        writer.lock_handle().await.or_broken()?.set_update_hook(move |change| watching.touch(change.table));
+        let shelves = Arc::new(Shelves::new(&changes));
+        Ok(Store { writer: Writer::start(writer, changes), readers, shelves })
     }
 
     /// Runs `work` as one: all of it is durable when this returns, or none of it happened. Writes that wait together share a commit.

@@ -6,6 +6,7 @@ pub mod capture;
 pub mod collection;
 mod db;
 pub mod job;
+mod kept;
 mod objects;
 pub mod outbox;
 pub mod rtstream;

@@ -79,9 +79,12 @@ impl Store {
     pub async fn list_session_rtstreams(&self, session: &CaptureSessionId) -> Result<Vec<RtStream>> {
         const SQL: &str = "select r.* from rtstream r join capture_channel c on c.rtstream_id = r.id
             where r.session_id = $1 order by c.position";
-        let rows: Vec<RtStreamRow> =
-            sqlx::query_as(SQL).bind(session.as_str()).fetch_all(&self.readers).await.or_broken()?;
-        rows.into_iter().map(RtStreamRow::into_model).collect()
+        let read = async {
+            let query = sqlx::query_as(SQL).bind(session.as_str());
+            let rows: Vec<RtStreamRow> = query.fetch_all(&self.readers).await.or_broken()?;
+            rows.into_iter().map(RtStreamRow::into_model).collect()
+        };
+        self.shelves.session_rtstreams.get(session.clone(), read).await
     }
 
     /// Newest first, with the number of all that match.

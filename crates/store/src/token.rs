@@ -22,6 +22,10 @@ struct TokenRow {
 impl Store {
     /// An expired token is still found, so that the answer can say so; one whose key was revoked is not.
     pub async fn find_token(&self, token_hash: &str) -> Result<Option<ClientToken>> {
+        self.shelves.tokens.get(token_hash.to_owned(), self.read_token(token_hash)).await
+    }
+
+    async fn read_token(&self, token_hash: &str) -> Result<Option<ClientToken>> {
         // Tokens of the first release know no key.
         const SQL: &str = "select t.user_id, t.end_user_id, t.expires_at_us, coalesce(k.bound, false) as bound,
             c.collection_id from client_token t

@@ -60,8 +60,11 @@ pub(crate) fn scope_of<'r>(
 impl Store {
     /// The key with this hash, unless it was revoked.
     pub async fn find_api_key(&self, key_hash: &str) -> Result<Option<ApiKey>> {
-        let mut connection = self.readers.acquire().await.or_broken()?;
-        find_key(&mut connection, key_hash).await
+        let read = async {
+            let mut connection = self.readers.acquire().await.or_broken()?;
+            find_key(&mut connection, key_hash).await
+        };
+        self.shelves.keys.get(key_hash.to_owned(), read).await
     }
 
     /// The keys of a user that are good, oldest first.

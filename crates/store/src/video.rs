@@ -51,6 +51,10 @@ impl Store {
     }
 
     pub async fn find_video(&self, id: &VideoId) -> Result<Option<Video>> {
+        self.shelves.videos.get(id.clone(), self.read_video(id)).await
+    }
+
+    async fn read_video(&self, id: &VideoId) -> Result<Option<Video>> {
         const VIDEO: &str = "select * from video where id = $1";
         const PARTS: &str = "select track_id, start_us, end_us from video_part where video_id = $1 order by position";
         let row: Option<VideoRow> =

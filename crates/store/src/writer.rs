@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use vitascope_model::{Error, Result};
 
 use crate::db::{OrBroken, Tx, Work};
+use crate::kept::Changes;
 
 /// At most so many writes share a commit, so that none waits long for the others' statements.
 const MOST: usize = 64;
@@ -81,10 +82,10 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: SqliteConnection) -> Writer {
+    pub(crate) fn start(connection: SqliteConnection, changes: Arc<Changes>) -> Writer {
         let (orders, inbox) = mpsc::channel(MOST);
         let written = Arc::new(Written::default());
-        tokio::spawn(write_all(connection, inbox, written.clone()));
+        tokio::spawn(write_all(connection, inbox, written.clone(), changes));
         Writer { orders, written }
     }
 
@@ -110,7 +111,12 @@ impl Writer {
     }
 }
 
-async fn write_all(mut connection: SqliteConnection, mut inbox: mpsc::Receiver<Order>, written: Arc<Written>) {
+async fn write_all(
+    mut connection: SqliteConnection,
+    mut inbox: mpsc::Receiver<Order>,
+    written: Arc<Written>,
+    changes: Arc<Changes>,
+) {
     let (mut orders, mut closing, mut shared) = (Vec::with_capacity(MOST), None, 1);
     while closing.is_none() && gather(&mut inbox, &mut orders, shared).await {
         shared = orders.len();
@@ -122,6 +128,8 @@ async fn write_all(mut connection: SqliteConnection, mut inbox: mpsc::Receiver<O
             }
         }
         let commit = commit(&mut connection, &mut batch).await;
+        // Before the callers hear of it, so that they read what they wrote.
+        changes.publish();
         if let Err(error) = &commit {
             tracing::error!(%error, writes = batch.len(), "a commit failed");
         }
