@@ -1,6 +1,7 @@
 //! The hands on bytes: codecs, tracks, playlists, fMP4, PCM, and the only place that starts a process.
 //! No SQL, no sockets, no wire JSON; what is stored where is the `store`'s business and what is served is the `server`'s.
 
+pub mod camera;
 pub mod codec;
 pub mod compile;
 pub mod encoder;

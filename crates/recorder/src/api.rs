@@ -1,10 +1,11 @@
-//! The three calls that a recorder makes to the server, with the session's token: start, look, stop. Nothing is decided here.
+//! The three calls that a recorder makes to the server, with the session's token: start, look, stop; and the two of who records by
+//! hand: making a session, and asking what became of it. Nothing is decided here.
 
 use std::time::Duration;
 
 use reqwest::{Client, Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use vitascope_model::error::Context;
 use vitascope_model::{Error, ErrorKind, Result};
 
@@ -64,7 +65,39 @@ pub(crate) struct Place {
     pub rtsp_url: Option<String>,
 }
 
+/// What an application would read of its session.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Outcome {
+    pub status: String,
+    pub exported_video_id: Option<String>,
+    pub player_url: Option<String>,
+    pub stream_url: Option<String>,
+    pub error: Option<Value>,
+}
+
 impl Api {
+    /// Makes a session, which takes an API key.
+    pub(crate) async fn create(client: Client, base: &str, key: &str, name: &str) -> Result<Api> {
+        let mut api = Api::of(client, base, key, "");
+        let body = json!({ "end_user_id": name, "metadata": { "name": name } });
+        let made = api.call(Method::POST, "/collection/default/capture/session", Some(body)).await?;
+        let id = made["session_id"].as_str();
+        api.session_id = id.ok_or_else(|| Error::unavailable("the server made a session without an id"))?.to_owned();
+        Ok(api)
+    }
+
+    pub(crate) fn of(client: Client, base: &str, token: &str, session_id: &str) -> Api {
+        let base = base.trim_end_matches('/').to_owned();
+        Api { client, base, token: token.to_owned(), session_id: session_id.to_owned() }
+    }
+
+    pub(crate) async fn outcome(&self) -> Result<Outcome> {
+        let path = format!("/collection/default/capture/session/{}", self.session_id);
+        let seen = self.call(Method::GET, &path, None).await?;
+        serde_json::from_value(seen).internal("read the session that the server describes")
+    }
+
     pub(crate) async fn start(&self, body: &Start<'_>) -> Result<()> {
         let body = serde_json::to_value(body).internal("write a request")?;
         self.call(Method::POST, "/capture/session/start", Some(body)).await.map(|_| ())

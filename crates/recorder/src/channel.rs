@@ -1,11 +1,13 @@
-//! What can be recorded here, under the names that the SDKs know: `mic:…`, `system_audio:…`, `display:…`; and back from such a name
-//! to the device. Every kind is always listed, with silence standing in for a missing device, because applications take the
+//! What can be recorded here, under the names that the SDKs know: `mic:…`, `system_audio:…`, `display:…`, `camera:…`; and back from
+//! such a name to the device. Every kind is always listed, with silence standing in for a missing device, because applications take the
 //! default of each kind without looking.
 
 use serde::Serialize;
+use vitascope_media::camera::CameraInput;
 use vitascope_model::capture::{Category, MediaKind};
 use vitascope_model::{Error, Result};
 
+use crate::camera;
 use crate::config::Config;
 use crate::pulse::{self, Source};
 use crate::sound::SoundSource;
@@ -30,6 +32,7 @@ pub(crate) enum Device {
     /// Counted from 1.
     Display(usize),
     Sound(SoundSource),
+    Camera(CameraInput),
 }
 
 /// What there is now; blocks while it asks.
@@ -49,6 +52,13 @@ pub(crate) fn list(config: &Config) -> Vec<Listed> {
             channel.name.push_str(", X11 windows only");
         }
     }
+    // compat: npm's videodb 0.2.0 knows no cameras and takes them for displays, of which the first is the default.
+    channels.extend(camera::found(config).into_iter().take(MOST).map(|(path, name)| Listed {
+        channel_id: format!("camera:{}", path.display()),
+        kind: "video",
+        name,
+        is_default: false,
+    }));
     channels
 }
 
@@ -102,18 +112,17 @@ pub(crate) fn device(config: &Config, channel_id: &str, kind: MediaKind) -> Resu
     match Category::of_channel(channel_id, kind) {
         // An id of another system's making, as in `screen:0:0`, means the display in front.
         Category::Screen => Ok(Device::Display(name.parse().unwrap_or(1).max(1))),
-        Category::Camera => Err(Error::invalid(format!("{channel_id}: cameras are not supported yet"))),
+        Category::Camera => Ok(Device::Camera(camera::input(config, name)?)),
         Category::Mic => Ok(Device::Sound(sound(config, name, false))),
         Category::SystemAudio => Ok(Device::Sound(sound(config, name, true))),
     }
 }
 
-/// A device that is not there is silence, so that the other channels can be recorded.
+/// A name that is none here, of another system's making, means the default; and where that is missing, it may still come.
 fn sound(config: &Config, name: &str, monitor: bool) -> SoundSource {
     let sources = pulse::sources(config).unwrap_or_default();
-    let mut fitting = sources.iter().filter(|s| s.monitor == monitor);
-    let named = fitting.clone().find(|s| s.id == name);
-    named.or_else(|| fitting.next()).map_or(SoundSource::Silence, |s| SoundSource::Pulse(s.id.clone()))
+    let named = sources.into_iter().find(|s| s.monitor == monitor && s.id == name);
+    SoundSource { monitor, name: named.map(|s| s.id) }
 }
 
 #[cfg(test)]

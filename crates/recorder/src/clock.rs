@@ -1,37 +1,38 @@
-//! The recorder's clock, the one place that asks the system for the time of day. It runs on the monotonic clock, so that a step of
-//! the system's time does not tear the recording; only a sleep of the machine, which the monotonic clock misses, moves it forward.
+//! The recorder's clock, the one place that asks the system for the time of day: once, when a recording begins. From there on it
+//! follows the kernel's clock that also runs while the machine sleeps: so a sleep is a gap as long as it was, and a step of the
+//! system's time does not tear the recording.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
 use vitascope_model::{Clock, Span, WallTime};
 
-/// A difference that only a sleep (or somebody who sets the clock) explains.
-const SLEPT: Span = Span::seconds(2);
+/// Who finds that it did nothing for so long, though it meant to, was suspended: what waited for it meanwhile is stale.
+pub(crate) const STALLED: Span = Span::seconds(2);
 
 #[derive(Debug)]
 pub(crate) struct SystemClock {
-    started: Instant,
-    /// The wall time of `started`, as it stands now.
-    origin: Mutex<WallTime>,
+    started: Span,
+    /// The wall time of `started`.
+    origin: WallTime,
 }
 
 impl SystemClock {
     pub(crate) fn start() -> Self {
-        SystemClock { started: Instant::now(), origin: Mutex::new(system_time()) }
+        SystemClock { started: since_boot(), origin: system_time() }
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> WallTime {
-        let since = Span(self.started.elapsed().as_micros() as i64);
-        let mut origin = self.origin.lock().unwrap_or_else(PoisonError::into_inner);
-        let behind = system_time() - (*origin + since);
-        if behind > SLEPT {
-            *origin += behind;
-        }
-        *origin + since
+        self.origin + Span(since_boot().0 - self.started.0)
     }
+}
+
+/// With the time that the machine slept.
+fn since_boot() -> Span {
+    let now = clock_gettime(ClockId::Boottime);
+    Span(now.tv_sec * 1_000_000 + now.tv_nsec / 1000)
 }
 
 fn system_time() -> WallTime {
@@ -40,17 +41,47 @@ fn system_time() -> WallTime {
     WallTime(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64)
 }
 
+/// Notices when its owner was suspended.
+#[derive(Debug)]
+pub(crate) struct Pulse(WallTime);
+
+impl Pulse {
+    pub(crate) fn start(now: WallTime) -> Self {
+        Pulse(now)
+    }
+
+    /// To be called more often than `STALLED`; tells how long the owner stood still, if it did.
+    pub(crate) fn beat(&mut self, now: WallTime) -> Option<Span> {
+        let since = now - std::mem::replace(&mut self.0, now);
+        (since > STALLED).then_some(since)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn it_does_not_run_backwards_and_catches_up_after_a_sleep() {
+    fn it_begins_with_the_time_of_day_and_does_not_run_backwards() {
         let clock = SystemClock::start();
+        let (first, second) = (clock.now(), clock.now());
+        assert!(second >= first && (system_time() - first).0.abs() < 1_000_000);
+    }
+
+    #[test]
+    fn a_step_of_the_systems_time_is_not_followed() {
+        // As if the system's time had been set back by a day since the start.
+        let clock = SystemClock { started: since_boot(), origin: system_time() + Span::seconds(86_400) };
         let before = clock.now();
-        assert!(clock.now() >= before);
-        // As if the machine had slept for an hour: the origin is an hour too early.
-        *clock.origin.lock().unwrap() = before - Span::seconds(3600);
-        assert!(clock.now() >= before);
+        assert!((clock.now() - before).0 < 1_000_000 && clock.now() - system_time() > Span::seconds(86_000));
+    }
+
+    #[test]
+    fn standing_still_is_noticed_once() {
+        let begin = WallTime(1_764_000_000_000_000);
+        let mut pulse = Pulse::start(begin);
+        assert_eq!(pulse.beat(begin + Span::millis(100)), None);
+        assert_eq!(pulse.beat(begin + Span::millis(5100)), Some(Span::seconds(5)));
+        assert_eq!(pulse.beat(begin + Span::millis(5200)), None);
     }
 }

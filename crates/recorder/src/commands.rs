@@ -146,12 +146,7 @@ impl Recorder {
             greeting.api_url.ok_or_else(|| Error::invalid("the recorder was not told a server: init comes first"))?;
         let token = wanted.upload_token.or(greeting.session_token);
         let token = token.ok_or_else(|| Error::invalid("startRecording needs an uploadToken"))?;
-        let api = Api {
-            client: self.client.clone(),
-            base: base.trim_end_matches('/').to_owned(),
-            token,
-            session_id: wanted.session_id.clone(),
-        };
+        let api = Api::of(self.client.clone(), &base, &token, &wanted.session_id);
         let request = session::Request {
             channels: wanted.channels.into_iter().map(Announced::from).collect(),
             primary_video_channel_id: wanted.primary_video_channel_id,
@@ -178,6 +173,7 @@ impl Recorder {
                 "mic" => Category::Mic,
                 "system_audio" => Category::SystemAudio,
                 "screen" => Category::Screen,
+                "camera" => Category::Camera,
                 other => return Err(Error::invalid(format!("unknown track {other}"))),
             };
             if !session.pause(category, paused) {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// Where things are and how to record them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Config {
     /// The X display, as in `:0`.
     pub display: Option<String>,
@@ -13,6 +13,11 @@ pub(crate) struct Config {
     /// Sockets of PulseAudio (or PipeWire's), in the order in which they are tried.
     pub pulse_sockets: Vec<PathBuf>,
     pub pulse_cookies: Vec<PathBuf>,
+    /// Pipes that other programs fill with a camera's pictures, beside the cameras that the kernel knows.
+    pub cameras: Vec<PathBuf>,
+    /// For recording by hand: where the server is, and who we are to it.
+    pub server: Option<String>,
+    pub token: Option<String>,
     pub fps: u32,
     /// x264's scale: lower is better.
     pub crf: u8,
@@ -38,6 +43,11 @@ impl Config {
             wayland: get("WAYLAND_DISPLAY").is_some(),
             pulse_sockets: pulse_sockets(get("PULSE_SERVER"), path("PULSE_RUNTIME_PATH"), path("XDG_RUNTIME_DIR")),
             pulse_cookies: cookies.into_iter().flatten().collect(),
+            cameras: get("VITASCOPE_CAPTURE_CAMERAS")
+                .map(|list| list.split(':').map(PathBuf::from).collect())
+                .unwrap_or_default(),
+            server: get("VITASCOPE_SERVER"),
+            token: get("VITASCOPE_TOKEN"),
             fps: number(get("VITASCOPE_CAPTURE_FPS"), 1, 60, 15),
             crf: number(get("VITASCOPE_CAPTURE_CRF"), 10, 45, 24) as u8,
             max_kbps: number(get("VITASCOPE_CAPTURE_MAX_KBPS"), 200, 100_000, 4_000),

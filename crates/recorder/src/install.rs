@@ -3,33 +3,34 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vitascope_model::error::Context;
 use vitascope_model::{Error, Result};
 
-pub(crate) fn into_node(project: &Path) -> Result<()> {
+/// Returns what it wrote.
+pub(crate) fn into_node(project: &Path) -> Result<[PathBuf; 2]> {
     let ourselves = std::env::current_exe().internal("find this program")?;
     place(&ourselves, project)
 }
 
-fn place(program: &Path, project: &Path) -> Result<()> {
+fn place(program: &Path, project: &Path) -> Result<[PathBuf; 2]> {
     let package = project.join("node_modules/videodb");
     if !package.is_dir() {
         return Err(Error::not_found(format!("{} (run `npm install videodb` there first)", package.display())));
     }
     let folder = package.join("bin");
     fs::create_dir_all(&folder).internal(format!("make {}", folder.display()))?;
-    for name in ["recorder", "capture"] {
-        let target = folder.join(name);
-        if fs::symlink_metadata(&target).is_ok() {
-            fs::remove_file(&target).internal(format!("replace {}", target.display()))?;
+    let targets = ["recorder", "capture"].map(|name| folder.join(name));
+    for target in &targets {
+        if fs::symlink_metadata(target).is_ok() {
+            fs::remove_file(target).internal(format!("replace {}", target.display()))?;
         }
-        symlink(program, &target)
-            .or_else(|_| fs::copy(program, &target).map(|_| ()))
+        symlink(program, target)
+            .or_else(|_| fs::copy(program, target).map(|_| ()))
             .internal(format!("write {}", target.display()))?;
     }
-    Ok(())
+    Ok(targets)
 }
 
 #[cfg(test)]

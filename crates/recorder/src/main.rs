@@ -1,16 +1,20 @@
-//! `vitascope-capture`: records this desktop for the SDKs' capture client, which starts it and talks to it over stdin and stdout.
-//! This file puts the parts together and ends them in order; every power is in a file of its own.
+//! `vitascope-capture`: records this desktop for the SDKs' capture client, which starts it and talks to it over stdin and stdout;
+//! or by hand. This file puts the parts together and ends them in order; every power is in a file of its own.
 
 mod api;
+mod camera;
 mod channel;
 mod clock;
 mod commands;
 mod config;
+mod health;
 mod install;
 mod picture;
+mod progress;
 mod protocol;
 mod publish;
 mod pulse;
+mod record;
 mod rtp;
 mod rtsp;
 mod screen;
@@ -20,7 +24,7 @@ mod track;
 mod x11;
 
 use std::io::{BufRead, IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +37,6 @@ use tracing_subscriber::EnvFilter;
 use vitascope_model::Result;
 use vitascope_model::error::Context;
 
-use crate::clock::SystemClock;
 use crate::commands::Recorder;
 use crate::config::Config;
 use crate::session::Surroundings;
@@ -48,6 +51,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Asked {
+    /// Records by hand: until Ctrl+C, then prints the address of the video.
+    Record(record::Arguments),
     /// Puts this recorder where the npm package `videodb` looks for one.
     Install {
         /// The project folder that holds `node_modules/videodb`.
@@ -65,19 +70,24 @@ const LONGEST_LINE: u64 = 1 << 20;
 fn main() -> ExitCode {
     let asked = Arguments::parse().command;
     let done = match asked {
-        Some(Asked::Install { node }) => install::into_node(&node),
-        None => record(),
+        Some(Asked::Install { node }) => install(&node),
+        Some(Asked::Record(arguments)) => within_runtime(|config| record::run(arguments, config)),
+        None => within_runtime(serve),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("vitascope-capture: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        eprintln!("vitascope-capture: {error}");
+        ExitCode::FAILURE
+    })
 }
 
-fn record() -> Result<()> {
+fn install(project: &Path) -> Result<ExitCode> {
+    for target in install::into_node(project)? {
+        eprintln!("vitascope-capture: {} leads here now", target.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn within_runtime<W: Future<Output = Result<ExitCode>>>(work: impl FnOnce(Config) -> W) -> Result<ExitCode> {
     let config = Config::from_env();
     if let Some(filter) = &config.log {
         let subscriber = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
@@ -87,13 +97,13 @@ fn record() -> Result<()> {
     rustls::crypto::ring::default_provider().install_default().ok();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.internal("start the runtime")?;
-    let done = runtime.block_on(serve(config));
+    let done = runtime.block_on(work(config));
     // A thread that waits for a device or for stdout must not hold up the end.
     runtime.shutdown_background();
     done
 }
 
-async fn serve(config: Config) -> Result<()> {
+async fn serve(config: Config) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).internal("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).internal("listen for SIGINT")?;
     let (lines, written) = mpsc::unbounded_channel();
@@ -105,7 +115,7 @@ async fn serve(config: Config) -> Result<()> {
             event_lines.send(event.line()).ok();
         }
     });
-    let around = Surroundings { config: Arc::new(config), clock: Arc::new(SystemClock::start()), events };
+    let around = Surroundings { config: Arc::new(config), events };
     let recorder =
         Recorder { around, client: api::client()?, lines, greeting: Default::default(), session: Default::default() };
     let recorder = Arc::new(recorder);
@@ -122,7 +132,7 @@ async fn serve(config: Config) -> Result<()> {
     // What is still to be said is said, unless somebody holds on to a command or nobody reads.
     let said = async { (telling.await.ok(), writing.await.ok()) };
     timeout(Duration::from_millis(300), said).await.ok();
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Stdin's lines, read by a thread of their own: a read cannot be cancelled.

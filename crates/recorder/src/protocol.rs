@@ -45,9 +45,25 @@ fn response(id: &Value, status: &str, result: &Value) -> String {
 /// What happens by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    Started { session_id: String },
-    Stopped { session_id: String },
-    Trouble { session_id: String, channel_id: Option<String>, error: String, code: &'static str },
+    Started {
+        session_id: String,
+    },
+    Stopped {
+        session_id: String,
+    },
+    Trouble {
+        session_id: String,
+        channel_id: Option<String>,
+        error: String,
+        code: &'static str,
+    },
+    /// A channel that goes on is worse or better than before. The SDKs for Python hand it to who reads `events()`; npm's leaves it.
+    Health {
+        session_id: String,
+        channel_id: String,
+        status: &'static str,
+        message: String,
+    },
 }
 
 impl Event {
@@ -67,6 +83,10 @@ impl Event {
             Event::Trouble { session_id, channel_id, error, code } => (
                 "recording:error",
                 json!({ "sessionId": session_id, "channelId": channel_id, "error": error, "code": code }),
+            ),
+            Event::Health { session_id, channel_id, status, message } => (
+                "recording:health",
+                json!({ "sessionId": session_id, "channelId": channel_id, "status": status, "message": shortened(message) }),
             ),
         };
         framed(&json!({ "type": "event", "event": event, "payload": payload }))

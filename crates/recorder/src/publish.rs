@@ -12,6 +12,7 @@ use vitascope_media::codec::Codec;
 use vitascope_media::encoder::{Encoded, Output};
 use vitascope_model::{Clock, Error, ErrorKind, Result};
 
+use crate::health::{Health, Part};
 use crate::rtp::{Backlog, Packetiser};
 use crate::rtsp::{Recording, record};
 
@@ -35,6 +36,7 @@ pub(crate) struct Publication<C> {
     pub url: Url,
     pub name: String,
     pub clock: Arc<C>,
+    pub health: Arc<Health>,
     pub random: [u8; 10],
     pub progress: watch::Sender<Progress>,
 }
@@ -48,11 +50,13 @@ impl<C: Clock> Publication<C> {
             backlog: Backlog::default(),
             output,
             clock: &*self.clock,
+            health: &self.health,
         };
         let mut been_live = None;
         loop {
             let Some(mut recording) = self.connect(&codec, &mut channel, been_live).await? else { return Ok(()) };
             self.progress.send_replace(Progress::Live);
+            self.health.well(Part::Connection, "the server is connected again");
             let end = channel.send_all(&mut recording).await;
             been_live = Some(Instant::now());
             match end {
@@ -67,6 +71,7 @@ impl<C: Clock> Publication<C> {
                 Err(error) if error.kind == ErrorKind::Unavailable => {
                     tracing::warn!(channel = self.name, "publishing broke: {error}");
                     channel.backlog.broken();
+                    self.health.ill(Part::Connection, error.to_string());
                     self.progress.send_replace(Progress::Broken(error.to_string()));
                 }
                 Err(error) => return Err(error),
@@ -117,6 +122,7 @@ struct Channel<'a, C> {
     backlog: Backlog,
     output: Output,
     clock: &'a C,
+    health: &'a Health,
 }
 
 impl<C: Clock> Channel<'_, C> {
@@ -146,11 +152,14 @@ impl<C: Clock> Channel<'_, C> {
             self.packetiser.report(self.clock.now(), &mut wire);
         }
         loop {
+            let mut samples = 0;
             while let Some(sample) = self.backlog.pop() {
                 self.packetiser.sample(&sample, &mut wire)?;
+                samples += 1;
             }
             if !wire.is_empty() {
                 recording.write(&wire).await?;
+                self.health.sent(wire.len(), samples);
                 wire.clear();
             }
             tokio::select! {

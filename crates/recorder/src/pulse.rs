@@ -53,6 +53,7 @@ pub(crate) struct Piece {
 /// A source that is being heard; dropping it ends that.
 #[derive(Debug)]
 pub(crate) struct Hearing {
+    pub source: String,
     socket: UnixStream,
     pub pieces: mpsc::UnboundedReceiver<Piece>,
 }
@@ -104,19 +105,21 @@ pub(crate) fn hear<C: Clock>(config: &Config, source: &str, clock: Arc<C>) -> Re
     };
     params.buffer_attr.fragment_size = FRAGMENT;
     params.flags.adjust_latency = true;
+    // A stream whose source goes away would be moved to any other, and the microphone's channel would hear the loudspeakers.
+    params.flags.no_move = true;
     params.props.set(Prop::MediaName, c"desktop recording");
     let stream: CreateRecordStreamReply = server.ask(Command::CreateRecordStream(params))?;
     let socket = server.reader.get_ref().try_clone().internal("clone a socket")?;
     // A source may be silent for as long as it likes (suspended); only the greeting had to be quick.
     socket.set_read_timeout(None).internal("set a timeout")?;
     let (send, pieces) = mpsc::unbounded_channel();
-    let source = source.to_owned();
+    let (source, of) = (source.to_owned(), source.to_owned());
     let work = move || match server.listen(stream.channel, &*clock, &send) {
         Ok(()) => tracing::info!(source, "no longer heard"),
         Err(error) => tracing::info!(source, "no longer heard: {error}"),
     };
     std::thread::Builder::new().name("sound".to_owned()).spawn(work).internal("start a thread")?;
-    Ok(Hearing { socket, pieces })
+    Ok(Hearing { source: of, socket, pieces })
 }
 
 impl Server {

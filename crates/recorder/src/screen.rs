@@ -92,8 +92,9 @@ impl Recording {
             if fixed || changed && !still && now >= due.next {
                 let everything = std::mem::replace(&mut owed, still);
                 let drew = !still && self.watch.refresh(&mut self.canvas, &mut self.drawn, everything && !still)?;
-                // What changed while it was not yet time for a picture changed half that time ago on average.
-                let waited = now - since.take().unwrap_or(now);
+                // What changed while it was not yet time for a picture changed half that time ago on average. A longer wait was a
+                // pause, or a suspension of this program, and this is the picture of now.
+                let waited = (now - since.take().unwrap_or(now)).min(self.frame);
                 let at = if fixed { now } else { now - Span(waited.0 / 2) };
                 if drew || fixed || everything {
                     owed |= !self.hand_on(at);

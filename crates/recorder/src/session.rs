@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use vitascope_model::capture::{Category, MediaKind, SessionState};
-use vitascope_model::{Error, Result};
+use vitascope_model::{Clock, Error, Result, Span, WallTime};
 
 use crate::api::{Announced, Api, Start};
-use crate::clock::SystemClock;
+use crate::clock::{Pulse, SystemClock};
 use crate::config::Config;
+use crate::health::Health;
 use crate::protocol::Event;
 use crate::track::{Ready, Track};
 
@@ -22,6 +23,9 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 const LIVE_WITHIN: Duration = Duration::from_secs(15);
 /// For encoders and publications to send what they hold.
 const FLUSH_WITHIN: Duration = Duration::from_millis(2_500);
+const BEAT_EVERY: Duration = Duration::from_millis(500);
+/// If the server ends a session so soon after a standstill of ours, that is why.
+const BLAMED_FOR: Span = Span::seconds(60);
 
 /// What shall be recorded.
 #[derive(Clone, Debug)]
@@ -34,7 +38,6 @@ pub(crate) struct Request {
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     pub config: Arc<Config>,
-    pub clock: Arc<SystemClock>,
     pub events: mpsc::UnboundedSender<Event>,
 }
 
@@ -42,6 +45,8 @@ pub(crate) struct Surroundings {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub id: String,
+    /// In the order of the request.
+    pub channels: Vec<Arc<Health>>,
     switches: Vec<(Category, Arc<AtomicBool>)>,
     stop: mpsc::Sender<oneshot::Sender<Result<()>>>,
 }
@@ -49,8 +54,11 @@ pub(crate) struct Session {
 impl Session {
     /// Answers when media flows on every channel.
     pub(crate) async fn start(around: Surroundings, api: Api, request: Request) -> Result<Session> {
+        // The time of day is asked for anew by each session: a process may live for weeks.
+        let clock = Arc::new(SystemClock::start());
+        let channels = channels(&around, &api, &request);
         // Devices and encoders take their time to start, and so does the server.
-        let (ready, urls) = tokio::join!(open_all(&around, &request), places(&api, &request));
+        let (ready, urls) = tokio::join!(open_all(&around, &clock, &channels), places(&api, &request));
         let (ready, urls) = match (ready, urls) {
             (Ok(ready), Ok(urls)) => (ready, urls),
             (Err(error), Ok(_)) => return Err(given_up(&api, error).await),
@@ -62,15 +70,18 @@ impl Session {
         let (stop_tracks, _) = tokio::sync::broadcast::channel(1);
         for (ready, url) in ready.into_iter().zip(urls) {
             switches.push((ready.category(), ready.paused.clone()));
-            let track = match Track::publish(ready, &url, around.clock.clone()) {
+            let track = match Track::publish(ready, &url, clock.clone()) {
                 Ok(track) => track,
                 Err(error) => return Err(given_up(&api, error).await),
             };
             live.push(track.live());
             tracks.spawn(track.run(stop_tracks.subscribe()));
         }
-        let session = Running { id: api.session_id.clone(), api, around, tracks, stop_tracks };
-        session.begin(live, switches).await
+        let (stop, stopping) = mpsc::channel(1);
+        let session = Session { id: api.session_id.clone(), channels, switches, stop };
+        let running = Running { id: session.id.clone(), api, around, clock, tracks, stop_tracks, stood_still: None };
+        running.begin(live, stopping).await?;
+        Ok(session)
     }
 
     /// Pauses or resumes a kind of channel; false if there is none of that kind.
@@ -105,11 +116,16 @@ async fn given_up(api: &Api, error: Error) -> Error {
     error
 }
 
-async fn open_all(around: &Surroundings, request: &Request) -> Result<Vec<Ready>> {
-    let opening = request.channels.iter().map(|channel| {
+fn channels(around: &Surroundings, api: &Api, request: &Request) -> Vec<Arc<Health>> {
+    let health = |channel: &Announced| {
         let kind = if channel.kind == "video" { MediaKind::Video } else { MediaKind::Audio };
-        tokio::spawn(Ready::open(around.config.clone(), around.clock.clone(), channel.channel_id.clone(), kind))
-    });
+        Arc::new(Health::new(&api.session_id, &channel.channel_id, kind, around.events.clone()))
+    };
+    request.channels.iter().map(health).collect()
+}
+
+async fn open_all(around: &Surroundings, clock: &Arc<SystemClock>, channels: &[Arc<Health>]) -> Result<Vec<Ready>> {
+    let opening = channels.iter().map(|c| tokio::spawn(Ready::open(around.config.clone(), clock.clone(), c.clone())));
     let opening: Vec<_> = opening.collect();
     let mut ready = Vec::new();
     for task in opening {
@@ -150,17 +166,18 @@ struct Running {
     id: String,
     api: Api,
     around: Surroundings,
+    clock: Arc<SystemClock>,
     tracks: JoinSet<(String, Result<()>)>,
     /// Dropping it stops all tracks.
     stop_tracks: tokio::sync::broadcast::Sender<()>,
+    /// The last time that this program was suspended: until when, and for how long.
+    stood_still: Option<(WallTime, Span)>,
 }
 
+type Stopping = mpsc::Receiver<oneshot::Sender<Result<()>>>;
+
 impl Running {
-    async fn begin(
-        mut self,
-        live: Vec<impl Future<Output = bool>>,
-        switches: Vec<(Category, Arc<AtomicBool>)>,
-    ) -> Result<Session> {
+    async fn begin(mut self, live: Vec<impl Future<Output = bool>>, stopping: Stopping) -> Result<()> {
         let all_live = async {
             for live in live {
                 if !live.await {
@@ -179,10 +196,8 @@ impl Running {
             return Err(given_up(&self.api, error).await);
         }
         self.tell(Event::Started { session_id: self.id.clone() });
-        let (stop, stopping) = mpsc::channel(1);
-        let session = Session { id: self.id.clone(), switches, stop };
         tokio::spawn(self.run(stopping));
-        Ok(session)
+        Ok(())
     }
 
     fn tell(&self, event: Event) {
@@ -190,9 +205,16 @@ impl Running {
         self.around.events.send(event).ok();
     }
 
-    async fn run(mut self, mut stopping: mpsc::Receiver<oneshot::Sender<Result<()>>>) {
+    async fn run(mut self, mut stopping: Stopping) {
+        let mut pulse = Pulse::start(self.clock.now());
+        let mut beats = interval(BEAT_EVERY);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                _ = beats.tick() => {
+                    let now = self.clock.now();
+                    self.stood_still = pulse.beat(now).map(|length| (now, length)).or(self.stood_still);
+                }
                 // A session that nobody holds any more is stopped as well.
                 asked = stopping.recv() => {
                     let stopped = self.finish().await;
@@ -227,12 +249,25 @@ impl Running {
             ended.unwrap_or_else(|| (String::new(), Err(Error::internal("a channel's task panicked"))));
         let seen = self.api.look().await;
         if seen.is_ok_and(|seen| is_over(&seen.status)) {
+            self.explain_end();
             return false;
         }
         let error = end.err().unwrap_or_else(|| Error::unavailable("the source ended"));
         tracing::error!(channel, "{error}");
         self.tell(Event::trouble(&self.id, Some(&channel), &error));
         true
+    }
+
+    /// The server has ended the session. Somebody may have asked it to; but if it heard nothing from us, that is told as what it is.
+    fn explain_end(&self) {
+        let Some((until, length)) = self.stood_still else { return };
+        if self.clock.now() - until > BLAMED_FOR {
+            return;
+        }
+        let seconds = length.to_seconds();
+        let error = format!("the server has ended the session: this program was suspended for {seconds:.0} s");
+        tracing::error!("{error}");
+        self.tell(Event::trouble(&self.id, None, &Error::unavailable(error)));
     }
 
     /// Ends sources, lets what they gave flow out, and tells the server.

@@ -1,26 +1,41 @@
 //! Makes one unbroken timeline of the sound of a source: a count of samples from the start on that stays true to wall time, with
-//! silence where nothing came, where there is no device, and while it is paused. A source that goes away is looked for again.
+//! silence where nothing came, where there is no device, and while it is paused. A source that goes away is looked for again;
+//! after a suspension of this program the timeline has a gap, since what waited meanwhile is stale.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use vitascope_media::encoder::{AudioFeed, RATE};
-use vitascope_model::{Clock, Span, WallTime};
+use vitascope_model::{Clock, Error, Result, Span, WallTime};
 
+use crate::clock::Pulse;
 use crate::config::Config;
-use crate::pulse::{self, Hearing, PAIR, Piece};
+use crate::health::{Health, Part};
+use crate::pulse::{self, Hearing, PAIR, Piece, Source};
 
 /// Where a channel's sound comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SoundSource {
-    /// A source of PulseAudio by name.
-    Pulse(String),
-    /// No device: silence at the pace of time.
-    Silence,
+pub(crate) struct SoundSource {
+    /// What is played, or what is spoken.
+    pub monitor: bool,
+    /// A source of PulseAudio by name; None for the default of its kind.
+    pub name: Option<String>,
+}
+
+impl SoundSource {
+    /// The one that is meant now. A channel of the default keeps to the source that it `heard` as long as there is that source.
+    fn choose<'a>(&self, sources: &'a [Source], heard: Option<&str>) -> Option<&'a Source> {
+        let mut fitting = sources.iter().filter(|s| s.monitor == self.monitor);
+        match &self.name {
+            Some(name) => fitting.find(|s| s.id == *name),
+            None => fitting.clone().find(|s| Some(s.id.as_str()) == heard).or_else(|| fitting.next()),
+        }
+    }
 }
 
 /// This much off, and the timeline is put right.
@@ -28,6 +43,8 @@ const TOLERANCE: Span = Span::millis(40);
 /// Pieces that are looked at together: the one that came with the least delay tells the time.
 const FIRST_LOOK: usize = 5;
 const LATER_LOOK: usize = 50;
+/// Later looks also take so long: of pieces that come all at once, after a hitch, none came without delay.
+const LOOK_FOR: Span = Span::millis(900);
 /// A source that says nothing for so long is filled up with silence.
 const OVERDUE: Span = Span::millis(500);
 /// At the start sooner, so that publishing can begin.
@@ -44,12 +61,13 @@ struct Timeline {
     /// How much later than counted pieces were captured, since the last look: the least of it, and of how many.
     least: Option<Span>,
     looked_at: usize,
+    look_began: WallTime,
     placed: bool,
 }
 
 impl Timeline {
     fn new(start: WallTime) -> Self {
-        Timeline { start, count: 0, least: None, looked_at: 0, placed: false }
+        Timeline { start, count: 0, least: None, looked_at: 0, look_began: start, placed: false }
     }
 
     fn end(&self) -> WallTime {
@@ -60,9 +78,13 @@ impl Timeline {
     /// more than 0 for silence to put in, less for pairs to leave out.
     fn look(&mut self, captured: WallTime, ahead: i64) -> Option<i64> {
         let off = captured - (self.end() + Span::of_ticks(ahead, RATE));
+        if self.looked_at == 0 {
+            self.look_began = captured;
+        }
         self.least = Some(self.least.map_or(off, |least| least.min(off)));
         self.looked_at += 1;
-        if self.looked_at < if self.placed { LATER_LOOK } else { FIRST_LOOK } {
+        let (pieces, time) = if self.placed { (LATER_LOOK, LOOK_FOR) } else { (FIRST_LOOK, Span::ZERO) };
+        if self.looked_at < pieces || captured - self.look_began < time {
             return None;
         }
         self.looked_at = 0;
@@ -83,6 +105,7 @@ pub(crate) struct Sound<C> {
     pub config: Arc<Config>,
     pub source: SoundSource,
     pub clock: Arc<C>,
+    pub health: Arc<Health>,
     pub muted: Arc<AtomicBool>,
     pub stop: CancellationToken,
 }
@@ -91,57 +114,125 @@ struct Writer<'a> {
     feed: AudioFeed,
     timeline: Timeline,
     muted: &'a AtomicBool,
+    health: &'a Health,
     /// Pieces that wait until it is known where they belong.
     waiting: Vec<Piece>,
+}
+
+/// What the loop wakes up for.
+enum Happened {
+    Stop,
+    Piece(Option<Piece>),
+    Found(Result<Hearing>),
+    Tick,
+}
+
+/// The device as it is now, or how it is looked for.
+struct Ears {
+    hearing: Option<Hearing>,
+    search: Option<JoinHandle<Result<Hearing>>>,
+    /// The source that is heard, or was last.
+    source: Option<String>,
+    searched_at: Instant,
 }
 
 impl<C: Clock> Sound<C> {
     /// Runs until it is stopped; `start` is the wall time of the first sample that `feed` gets. The sound lasts until the stop.
     pub(crate) async fn run(self, hearing: Option<Hearing>, feed: AudioFeed, start: WallTime) {
-        let mut writer = Writer { feed, timeline: Timeline::new(start), muted: &self.muted, waiting: Vec::new() };
-        let overdue = if self.source == SoundSource::Silence { SILENCE_EVERY } else { OVERDUE };
-        let mut hearing = hearing;
-        let mut lost_at = Instant::now();
+        let (timeline, health) = (Timeline::new(start), &*self.health);
+        let mut writer = Writer { feed, timeline, muted: &self.muted, health, waiting: Vec::new() };
+        let source = hearing.as_ref().map(|h| h.source.clone());
+        let mut ears = Ears { hearing, search: None, source, searched_at: Instant::now() };
         let mut ticks = interval(SILENCE_EVERY.to_duration());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = Pulse::start(self.clock.now());
         loop {
-            tokio::select! {
-                // After a stall of ours, what was heard meanwhile comes before any silence.
+            let happened = tokio::select! {
+                // After a hitch of ours, what was heard meanwhile comes before any silence.
                 biased;
-                () = self.stop.cancelled() => break,
-                piece = next(&mut hearing) => match piece {
-                    Some(piece) => writer.piece(piece),
-                    None => {
-                        tracing::warn!(source = ?self.source, "the source is gone");
-                        (hearing, lost_at) = (None, Instant::now());
-                    }
-                },
-                _ = ticks.tick() => {
-                    let overdue = if writer.timeline.count == 0 { FIRST_OVERDUE } else { overdue };
-                    writer.fill(self.clock.now(), overdue);
-                    if hearing.is_none() && lost_at.elapsed() > LOOK_AGAIN {
-                        (hearing, lost_at) = (self.hear().await, Instant::now());
+                () = self.stop.cancelled() => Happened::Stop,
+                piece = next(&mut ears.hearing) => Happened::Piece(piece),
+                found = found(&mut ears.search) => Happened::Found(found),
+                _ = ticks.tick() => Happened::Tick,
+            };
+            let now = self.clock.now();
+            if let Some(length) = pulse.beat(now) {
+                writer.skip(now);
+                self.health.gap(length);
+                // What the sound server has kept for us meanwhile would come as if it were new: a new stream begins now.
+                (ears.hearing, ears.search) = (None, Some(self.search(&ears.source)));
+                continue;
+            }
+            match happened {
+                Happened::Stop => break,
+                Happened::Piece(Some(piece)) => writer.piece(piece),
+                Happened::Piece(None) => {
+                    self.health.ill(Part::Device, "the sound device is gone; silence is recorded until it is back");
+                    (ears.hearing, ears.searched_at) = (None, Instant::now());
+                }
+                Happened::Found(found) => self.take(&mut ears, found),
+                Happened::Tick => {
+                    writer.fill(now, overdue(&writer.timeline, ears.hearing.is_some()));
+                    let idle = ears.hearing.is_none() && ears.search.is_none();
+                    if idle && ears.searched_at.elapsed() > LOOK_AGAIN {
+                        ears.search = Some(self.search(&ears.source));
                     }
                 }
             }
         }
-        drop(hearing);
+        drop(ears);
         writer.fill(self.clock.now(), Span::ZERO);
     }
 
-    /// None if the source is not there now.
-    pub(crate) async fn hear(&self) -> Option<Hearing> {
-        let SoundSource::Pulse(source) = &self.source else { return None };
-        let (config, source, clock) = (self.config.clone(), source.clone(), self.clock.clone());
-        let hear = tokio::task::spawn_blocking(move || pulse::hear(&config, &source, clock));
-        match hear.await {
-            Ok(Ok(hearing)) => Some(hearing),
-            Ok(Err(error)) => {
-                tracing::warn!(source = ?self.source, "not heard: {error}");
-                None
+    fn take(&self, ears: &mut Ears, found: Result<Hearing>) {
+        (ears.search, ears.searched_at) = (None, Instant::now());
+        match found {
+            Ok(hearing) => {
+                self.health.well(Part::Device, format!("sound is heard from {}", hearing.source));
+                ears.source = Some(hearing.source.clone());
+                ears.hearing = Some(hearing);
             }
-            Err(_) => None,
+            Err(error) => self.health.ill(Part::Device, format!("no sound is heard ({error}); silence is recorded")),
         }
+    }
+
+    /// The first attempt; None if the source is not there now.
+    pub(crate) async fn hear(&self) -> Option<Hearing> {
+        let mut ears =
+            Ears { hearing: None, search: Some(self.search(&None)), source: None, searched_at: Instant::now() };
+        let found = found(&mut ears.search).await;
+        self.take(&mut ears, found);
+        ears.hearing
+    }
+
+    fn search(&self, heard: &Option<String>) -> JoinHandle<Result<Hearing>> {
+        let (config, source, clock, heard) =
+            (self.config.clone(), self.source.clone(), self.clock.clone(), heard.clone());
+        tokio::task::spawn_blocking(move || {
+            let sources = pulse::sources(&config)?;
+            let chosen = source.choose(&sources, heard.as_deref());
+            let chosen = chosen.ok_or_else(|| Error::unavailable("there is no such sound device"))?;
+            pulse::hear(&config, &chosen.id, clock)
+        })
+    }
+}
+
+/// How late sound may be before it is silence.
+fn overdue(timeline: &Timeline, heard: bool) -> Span {
+    match (timeline.count, heard) {
+        (0, _) => FIRST_OVERDUE,
+        (_, true) => OVERDUE,
+        (_, false) => SILENCE_EVERY,
+    }
+}
+
+/// Waits for ever where nothing is looked for.
+async fn found(search: &mut Option<JoinHandle<Result<Hearing>>>) -> Result<Hearing> {
+    match search {
+        Some(search) => {
+            search.await.unwrap_or_else(|_| Err(Error::internal("the search for a sound device broke off")))
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -192,19 +283,25 @@ impl Writer<'_> {
         self.timeline.lose_place();
     }
 
+    /// Nothing at all up to `now`.
+    fn skip(&mut self, now: WallTime) {
+        self.waiting.clear();
+        let pairs = (now - self.timeline.end()).to_ticks(RATE).max(0);
+        self.feed.gap(pairs);
+        self.timeline.count += pairs;
+        self.timeline.lose_place();
+    }
+
     fn silence(&mut self, pairs: i64) {
-        // After a night's sleep this is a lot: in pieces.
-        let (mut left, second) = (pairs, i64::from(RATE));
-        while left > 0 {
-            self.write(Bytes::from(vec![0; left.min(second) as usize * PAIR]));
-            left -= second;
-        }
+        self.write(Bytes::from(vec![0; pairs.max(0) as usize * PAIR]));
     }
 
     fn write(&mut self, pcm: Bytes) {
         self.timeline.count += (pcm.len() / PAIR) as i64;
         let muted = self.muted.load(Ordering::Relaxed);
-        self.feed.pcm(if muted { Bytes::from(vec![0; pcm.len()]) } else { pcm });
+        let pcm = if muted { Bytes::from(vec![0; pcm.len()]) } else { pcm };
+        self.health.heard(&pcm);
+        self.feed.pcm(pcm);
     }
 }
 
@@ -229,8 +326,8 @@ mod tests {
         for (off, correction) in [(30, 0), (-30, 0), (50, 50 * 48), (-60, -60 * 48)] {
             let mut timeline = Timeline::new(START);
             timeline.placed = true;
-            let looks: Vec<_> = (0..50).filter_map(|_| timeline.look(START + Span::millis(off), 0)).collect();
-            assert_eq!(looks, [correction], "{off}");
+            let look = |n: i64| timeline.look(START + Span::millis(20 * n + off), 960 * n);
+            assert_eq!((0..50).filter_map(look).collect::<Vec<_>>(), [correction], "{off}");
         }
     }
 
@@ -239,5 +336,30 @@ mod tests {
         let mut timeline = Timeline::new(START);
         let looks: Vec<_> = (0..5).filter_map(|n| timeline.look(START + Span::millis(20 * n - 30), 960 * n)).collect();
         assert_eq!(looks, [-30 * 48]);
+    }
+
+    #[test]
+    fn what_comes_all_at_once_after_a_hitch_moves_nothing() {
+        let mut timeline = Timeline::new(START);
+        timeline.placed = true;
+        // 1.5 s of sound that waited comes within 15 ms, then each piece in its time again.
+        let captured = |n: i64| START + Span::millis(if n < 75 { 1480 + n / 5 } else { 20 * n });
+        let looks: Vec<_> = (0..120).filter_map(|n| timeline.look(captured(n), 960 * n)).collect();
+        assert_eq!(looks, [0]);
+    }
+
+    #[test]
+    fn the_default_stays_with_its_source_and_a_name_means_that_name() {
+        let source =
+            |id: &str, monitor| Source { id: id.to_owned(), description: String::new(), monitor, default: false };
+        let sources = [source("spk.monitor", true), source("new", false), source("usb", false)];
+        let choose = |name: Option<&str>, heard| {
+            let wanted = SoundSource { monitor: false, name: name.map(str::to_owned) };
+            wanted.choose(&sources, heard).map(|s| s.id.clone())
+        };
+        assert_eq!(choose(None, None).as_deref(), Some("new"));
+        assert_eq!(choose(None, Some("usb")).as_deref(), Some("usb"));
+        assert_eq!(choose(None, Some("unplugged")).as_deref(), Some("new"));
+        assert_eq!(choose(Some("unplugged"), Some("unplugged")), None);
     }
 }

@@ -8,23 +8,24 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 use vitascope_media::encoder::{AudioEncoder, AudioPlan, Output, PcmFormat};
-use vitascope_model::capture::{Category, MediaKind};
+use vitascope_model::capture::Category;
 use vitascope_model::error::Context;
 use vitascope_model::{Clock as _, Error, Result};
 
+use crate::camera;
 use crate::channel::{self, Device};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::health::Health;
 use crate::publish::{Progress, Publication};
 use crate::screen::{self, Screen};
-use crate::sound::{Sound, SoundSource};
+use crate::sound::Sound;
 use crate::x11::Watch;
 
 /// A channel whose source and encoder run; what they give waits for an address.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    channel_id: String,
-    kind: MediaKind,
+    health: Arc<Health>,
     pub paused: Arc<AtomicBool>,
     source: Source,
     output: Output,
@@ -33,22 +34,18 @@ pub(crate) struct Ready {
 #[derive(Debug)]
 enum Source {
     Screen(Screen),
-    Sound {
-        /// Stops the sound when dropped.
+    /// A sound or a camera.
+    Stream {
+        /// Ends it when dropped.
         _stop: DropGuard,
     },
 }
 
 impl Ready {
-    pub(crate) async fn open(
-        config: Arc<Config>,
-        clock: Arc<SystemClock>,
-        channel_id: String,
-        kind: MediaKind,
-    ) -> Result<Ready> {
+    pub(crate) async fn open(config: Arc<Config>, clock: Arc<SystemClock>, health: Arc<Health>) -> Result<Ready> {
         let paused = Arc::new(AtomicBool::new(false));
-        let (asked, id) = (config.clone(), channel_id.clone());
-        let device = blocking(move || channel::device(&asked, &id, kind)).await?;
+        let (asked, of) = (config.clone(), health.clone());
+        let device = blocking(move || channel::device(&asked, &of.channel_id, of.kind)).await?;
         let (source, output) = match device {
             Device::Display(number) => {
                 let asked = config.clone();
@@ -57,29 +54,31 @@ impl Ready {
                 let (screen, output) = screen::start(watch, &plan, paused.clone(), clock)?;
                 (Source::Screen(screen), output)
             }
-            Device::Sound(source) => open_sound(config, clock, source, paused.clone()).await?,
+            Device::Sound(source) => {
+                let stop = CancellationToken::new();
+                let (muted, health) = (paused.clone(), health.clone());
+                let sound = Sound { config, source, clock, health, muted, stop: stop.clone() };
+                (Source::Stream { _stop: stop.drop_guard() }, open_sound(sound).await?)
+            }
+            Device::Camera(input) => {
+                let (stop, output) = camera::open(&config, input, clock, health.clone(), paused.clone()).await?;
+                (Source::Stream { _stop: stop }, output)
+            }
         };
-        Ok(Ready { channel_id, kind, paused, source, output })
+        Ok(Ready { health, paused, source, output })
     }
 
     pub(crate) fn category(&self) -> Category {
-        Category::of_channel(&self.channel_id, self.kind)
+        Category::of_channel(&self.health.channel_id, self.health.kind)
     }
 }
 
-async fn open_sound(
-    config: Arc<Config>,
-    clock: Arc<SystemClock>,
-    source: SoundSource,
-    muted: Arc<AtomicBool>,
-) -> Result<(Source, Output)> {
-    let stop = CancellationToken::new();
-    let start = clock.now();
+async fn open_sound(sound: Sound<SystemClock>) -> Result<Output> {
+    let start = sound.clock.now();
     let encoder = AudioEncoder::start(&AudioPlan { format: PcmFormat::S16, kbps: 128 }, start)?;
-    let sound = Sound { config, source, clock, muted, stop: stop.clone() };
     let hearing = sound.hear().await;
     tokio::spawn(sound.run(hearing, encoder.feed, start));
-    Ok((Source::Sound { _stop: stop.drop_guard() }, encoder.output))
+    Ok(encoder.output)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -102,8 +101,10 @@ impl Track {
         let mut random = [0; 10];
         getrandom::fill(&mut random).map_err(|e| Error::internal(format!("no randomness: {e}")))?;
         let (tell, progress) = watch::channel(Progress::Starting);
-        let publication = Publication { url, name: ready.channel_id.clone(), clock, random, progress: tell };
-        Ok(Track { channel_id: ready.channel_id, source: ready.source, output: ready.output, publication, progress })
+        let Ready { health, source, output, .. } = ready;
+        let channel_id = health.channel_id.clone();
+        let publication = Publication { url, name: channel_id.clone(), clock, health, random, progress: tell };
+        Ok(Track { channel_id, source, output, publication, progress })
     }
 
     /// Ends when the channel is live the first time; false if it never will be.

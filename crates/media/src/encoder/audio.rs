@@ -1,5 +1,8 @@
 //! The live sound encoder: PCM in, AAC-LC frames with wall times out. Sound is a count of samples from one moment on: whoever
-//! feeds it decides what a gap is worth (silence or less) and keeps that count true. Nothing is ever left out here.
+//! feeds it decides what a gap is worth (silence, or time without any sound) and keeps that count true. Nothing is ever left out here.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
@@ -31,6 +34,14 @@ pub struct AudioPlan {
 }
 
 impl AudioPlan {
+    /// Bytes of the two samples of one moment.
+    fn pair(&self) -> usize {
+        match self.format {
+            PcmFormat::S16 => 4,
+            PcmFormat::F32 => 8,
+        }
+    }
+
     pub fn command_line(&self) -> CommandLine {
         let format = match self.format {
             PcmFormat::S16 => "s16le",
@@ -61,14 +72,16 @@ impl AudioEncoder {
         let (running, stdin, stdout) = process::start(&plan.command_line())?;
         let (feed, queue) = mpsc::unbounded_channel();
         let (output, samples) = mpsc::channel(WAITING);
-        tokio::spawn(write_pcm(stdin, queue));
-        let mut ticks = 0;
+        let gaps = Gaps::default();
+        tokio::spawn(write_pcm(stdin, queue, plan.pair(), gaps.clone()));
+        let (mut frame, mut left_out) = (0, 0);
         tokio::spawn(pump(running, stdout, output, move |_, tag| {
             let Tag::Unit { data, .. } = tag else { return Ok(None) };
+            left_out += gaps.before(frame);
+            let ticks = frame * FRAME + left_out;
+            frame += 1;
             // The encoder looks one frame ahead: its frame n is heard as input samples from (n - 1) * 1024 on.
-            let sample = Sample { ticks, key: true, data, wall: start + Span::of_ticks(ticks - FRAME, RATE) };
-            ticks += FRAME;
-            Ok(Some(sample))
+            Ok(Some(Sample { ticks, key: true, data, wall: start + Span::of_ticks(ticks - FRAME, RATE) }))
         }));
         Ok(AudioEncoder { feed: AudioFeed(feed), output: samples })
     }
@@ -76,18 +89,63 @@ impl AudioEncoder {
 
 /// Where PCM goes in.
 #[derive(Clone, Debug)]
-pub struct AudioFeed(mpsc::UnboundedSender<Bytes>);
+pub struct AudioFeed(mpsc::UnboundedSender<Fed>);
+
+#[derive(Debug)]
+enum Fed {
+    Pcm(Bytes),
+    Gap(i64),
+}
 
 impl AudioFeed {
     /// Whole sample pairs in the plan's format. Never waits; an encoder that has died is told by its output, not here.
     pub fn pcm(&self, pcm: Bytes) {
-        self.0.send(pcm).ok();
+        self.0.send(Fed::Pcm(pcm)).ok();
+    }
+
+    /// So many sample pairs of time pass without any sound: the samples before and after it have that hole between them,
+    /// but for the silence that fills up a frame.
+    pub fn gap(&self, pairs: i64) {
+        self.0.send(Fed::Gap(pairs)).ok();
+    }
+}
+
+/// For each gap the first AAC frame after it, and how many sample pairs it leaves out.
+#[derive(Clone, Debug, Default)]
+struct Gaps(Arc<Mutex<VecDeque<(i64, i64)>>>);
+
+impl Gaps {
+    fn add(&self, frame: i64, pairs: i64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back((frame, pairs));
+    }
+
+    /// What is left out right before `frame`.
+    fn before(&self, frame: i64) -> i64 {
+        let mut gaps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pairs = 0;
+        while gaps.front().is_some_and(|(first, _)| *first <= frame) {
+            pairs += gaps.pop_front().map_or(0, |(_, pairs)| pairs);
+        }
+        pairs
     }
 }
 
 /// Ends when the feed is dropped (the encoder then finishes) or when the encoder no longer reads (its output tells why).
-async fn write_pcm(mut stdin: ChildStdin, mut queue: mpsc::UnboundedReceiver<Bytes>) {
-    while let Some(pcm) = queue.recv().await {
+async fn write_pcm(mut stdin: ChildStdin, mut queue: mpsc::UnboundedReceiver<Fed>, pair: usize, gaps: Gaps) {
+    let mut count = 0;
+    while let Some(fed) = queue.recv().await {
+        let pcm = match fed {
+            Fed::Pcm(pcm) => pcm,
+            Fed::Gap(pairs) => {
+                let fill = (FRAME - count % FRAME) % FRAME;
+                if pairs > fill {
+                    // Told before anything of the frame after it is written, so before that frame comes out.
+                    gaps.add((count + fill) / FRAME + 1, pairs - fill);
+                }
+                Bytes::from(vec![0; pairs.clamp(0, fill) as usize * pair])
+            }
+        };
+        count += (pcm.len() / pair) as i64;
         if stdin.write_all(&pcm).await.is_err() {
             return;
         }
@@ -117,6 +175,31 @@ mod tests {
             }
         }
         (codec, samples)
+    }
+
+    #[tokio::test]
+    async fn a_gap_is_time_without_samples() {
+        let start = WallTime(1_764_000_000_000_000);
+        let mut encoder = AudioEncoder::start(&AudioPlan { format: PcmFormat::S16, kbps: 128 }, start).unwrap();
+        let pcm = |pairs: usize| Bytes::from(vec![0; pairs * 4]);
+        encoder.feed.pcm(pcm(5000));
+        // Less than the frame lacks is silence and no gap.
+        encoder.feed.gap(100);
+        encoder.feed.gap(3600 * i64::from(RATE));
+        encoder.feed.pcm(pcm(5000));
+        drop(encoder.feed);
+        let mut ticks = Vec::new();
+        while let Some(encoded) = encoder.output.recv().await {
+            if let Encoded::Sample(sample) = encoded.unwrap() {
+                assert_eq!(sample.wall, start + Span::of_ticks(sample.ticks - FRAME, RATE));
+                ticks.push(sample.ticks);
+            }
+        }
+        let steps: Vec<i64> = ticks.windows(2).map(|w| w[1] - w[0]).collect();
+        let hour = 3600 * i64::from(RATE);
+        // 5120 pairs are the frames 1 to 5 (0 is the encoder's lead-in); 20 of the hour are the end of frame 5.
+        assert_eq!(steps.iter().filter(|s| **s != FRAME).collect::<Vec<_>>(), [&(FRAME + hour - 20)]);
+        assert_eq!(ticks[6] - ticks[5], FRAME + hour - 20);
     }
 
     /// As ADTS, so that any decoder takes the frames as they lie and hides no lead-in.

@@ -15,8 +15,11 @@ use x11rb::rust_connection::RustConnection;
 pub(crate) struct Desk {
     pub display: String,
     folder: tempfile::TempDir,
+    pulse: Child,
     children: Vec<Child>,
 }
+
+const MICROPHONE: [&str; 3] = ["module-remap-source", "master=mic.monitor", "source_name=vmic"];
 
 /// Waits until `done` gives something; fails loudly after a while.
 pub(crate) fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
@@ -34,7 +37,6 @@ impl Desk {
     /// `size` as in `640x360`.
     pub(crate) fn start(size: &str) -> Desk {
         let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("native");
         let told = folder.path().join("display");
         // Xvfb writes its number to the descriptor that it is given: its stdout here.
         let tell = OwnedFd::from(File::create(&told).unwrap());
@@ -45,27 +47,36 @@ impl Desk {
             .stderr(Stdio::null())
             .spawn()
             .expect("Xvfb cannot be started: install the package xvfb");
-        let native = format!("module-native-protocol-unix socket={}", socket.display());
-        let modules = [
-            native.as_str(),
-            "module-null-sink sink_name=mic",
-            "module-remap-source master=mic.monitor source_name=vmic",
-            "module-null-sink sink_name=spk",
-        ];
-        let pulse = Command::new("pulseaudio")
-            .args(["--daemonize=no", "--exit-idle-time=-1", "-n", "-F", "/dev/null"])
-            .args(modules.iter().flat_map(|m| ["-L", m]))
-            .envs(pulse_env(folder.path()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("pulseaudio cannot be started: install the package pulseaudio");
-        let desk = |display| Desk { display, folder, children: vec![xvfb, pulse] };
+        let pulse = pulseaudio(folder.path());
+        let desk = |display| Desk { display, folder, pulse, children: vec![xvfb] };
         let number = wait_for("Xvfb", || std::fs::read_to_string(&told).ok().filter(|t| t.ends_with('\n')));
         let desk = desk(format!(":{}", number.trim()));
-        wait_for("pulseaudio", || desk.pactl(&["info"]).then_some(()));
-        assert!(desk.pactl(&["set-default-source", "vmic"]) && desk.pactl(&["set-default-sink", "spk"]));
+        desk.await_sound();
         desk
+    }
+
+    fn await_sound(&self) {
+        wait_for("pulseaudio", || self.pactl(&["info"]).then_some(()));
+        assert!(self.pactl(&["set-default-source", "vmic"]) && self.pactl(&["set-default-sink", "spk"]));
+    }
+
+    /// The sound server dies, and another one takes its place.
+    pub(crate) fn restart_sound(&mut self) {
+        self.pulse.kill().unwrap();
+        self.pulse.wait().unwrap();
+        // A killed server leaves its socket behind.
+        std::fs::remove_file(self.folder.path().join("native")).unwrap();
+        self.pulse = pulseaudio(self.folder.path());
+        self.await_sound();
+    }
+
+    pub(crate) fn unplug_microphone(&self) {
+        assert!(self.pactl(&["unload-module", MICROPHONE[0]]));
+    }
+
+    pub(crate) fn plug_microphone(&self) {
+        let load: Vec<&str> = ["load-module"].into_iter().chain(MICROPHONE).collect();
+        assert!(self.pactl(&load));
     }
 
     fn pactl(&self, args: &[&str]) -> bool {
@@ -118,11 +129,25 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        for child in self.children.iter_mut().rev() {
+        for child in self.children.iter_mut().rev().chain([&mut self.pulse]) {
             child.kill().ok();
             child.wait().ok();
         }
     }
+}
+
+fn pulseaudio(folder: &Path) -> Child {
+    let native = format!("module-native-protocol-unix socket={}", folder.join("native").display());
+    let microphone = MICROPHONE.join(" ");
+    let modules = [native.as_str(), "module-null-sink sink_name=mic", &microphone, "module-null-sink sink_name=spk"];
+    Command::new("pulseaudio")
+        .args(["--daemonize=no", "--exit-idle-time=-1", "-n", "-F", "/dev/null"])
+        .args(modules.iter().flat_map(|m| ["-L", m]))
+        .envs(pulse_env(folder))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("pulseaudio cannot be started: install the package pulseaudio")
 }
 
 fn pulse_env(folder: &Path) -> Vec<(&'static str, String)> {

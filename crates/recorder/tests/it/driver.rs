@@ -47,6 +47,8 @@ impl Driver {
         std::thread::spawn(move || {
             for line in stdout.lines() {
                 let line = line.unwrap();
+                // Trap 16: Python stops reading for good at 64 KiB, and an event named `error` is lost in Node.
+                assert!(line.len() < 65_536 && !line.contains(r#""event":"error""#), "{line}");
                 // Nothing else is ever on stdout.
                 let message = line.strip_prefix("videodb_recorder|").expect("an unframed line on stdout");
                 if send.send(serde_json::from_str(message).unwrap()).is_err() {
@@ -101,15 +103,27 @@ impl Driver {
         self.find(name, |m| m["type"] == "event" && m["event"] == name)["payload"].clone()
     }
 
+    /// Whether an event of that name has come that nobody has looked at.
+    pub(crate) fn told(&mut self, name: &str) -> bool {
+        self.kept.extend(self.lines.try_iter());
+        self.kept.iter().any(|m| m["type"] == "event" && m["event"] == name)
+    }
+
     /// `init`, then `startRecording` of these channels.
     pub(crate) fn record(&mut self, api: &str, session: &str, channels: &[&str]) -> Answer {
         self.ask("init", json!({ "apiUrl": api })).unwrap();
         let channel = |id: &&str| {
-            let kind = if id.starts_with("display") { "video" } else { "audio" };
+            let kind = if id.starts_with("display") || id.starts_with("camera") { "video" } else { "audio" };
             json!({ "channel_id": id, "type": kind, "name": format!("the {id}"), "store": true, "is_primary": false })
         };
         let channels: Vec<Value> = channels.iter().map(channel).collect();
         self.ask("startRecording", json!({ "sessionId": session, "uploadToken": "st-test", "channels": channels }))
+    }
+
+    /// As `kill -s` knows it.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
     }
 
     pub(crate) fn close_stdin(&mut self) {

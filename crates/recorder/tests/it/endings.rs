@@ -1,7 +1,4 @@
-//! However the recorder is ended, the session is stopped at the server and the exit code is 0.
-#![expect(clippy::disallowed_methods, reason = "a test sends a signal")]
-
-use std::process::Command;
+//! However the recorder is ended, the session is stopped at the server (call 8) and the exit code is 0 (trap 16).
 
 use serde_json::json;
 
@@ -22,11 +19,6 @@ fn recording(test: impl FnOnce(&mut Driver)) {
     assert!(rtsp.channel(0).torn_down && rtsp.channel(1).torn_down);
 }
 
-fn signal(driver: &Driver, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &driver.child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
 #[test]
 fn shutdown_is_answered_before_the_end() {
     recording(|driver| {
@@ -41,13 +33,13 @@ fn the_end_of_stdin_ends_the_recording() {
 
 #[test]
 fn sigterm_and_sigint_end_the_recording() {
-    recording(|driver| signal(driver, "TERM"));
-    recording(|driver| signal(driver, "INT"));
+    recording(|driver| driver.signal("TERM"));
+    recording(|driver| driver.signal("INT"));
 }
 
 #[test]
 fn it_also_ends_when_nothing_is_recorded() {
-    for end in [Driver::close_stdin as fn(&mut Driver), |driver| signal(driver, "TERM")] {
+    for end in [Driver::close_stdin as fn(&mut Driver), |driver| driver.signal("TERM")] {
         let mut driver = Driver::start(Driver::nowhere());
         driver.ask("ping", json!({})).unwrap();
         end(&mut driver);

@@ -29,6 +29,7 @@ fn the_python_package_finds_the_program() {
     assert!(missing.contains("FileNotFoundError") && missing.contains("/nonexistent"), "{missing}");
 }
 
+/// Trap 17: npm 0.2.0 looks for `recorder`, later ones for `capture`.
 #[test]
 fn the_node_package_gets_both_names_and_they_run() {
     let project = tempfile::tempdir().unwrap();

@@ -32,6 +32,7 @@ fn without_any_device_sound_is_still_listed_and_the_screen_says_why_not() {
     assert!(refused.contains("XWayland") || refused.contains("cannot be reached"), "{refused}");
 }
 
+/// Trap 16: a command without an answer is waited for without end.
 #[test]
 fn every_command_is_answered_and_noise_is_ignored() {
     let mut driver = Driver::start(Driver::nowhere());

@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a failed unwrap is a failed test")]
 
+mod camera;
 mod desk;
+mod devices;
 mod driver;
 mod endings;
 mod faults;
@@ -13,4 +15,5 @@ mod media;
 mod recording;
 mod rtsp_server;
 mod server;
+mod suspension;
 mod sync;

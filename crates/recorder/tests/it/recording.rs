@@ -11,7 +11,7 @@ use crate::rtsp_server::RtspServer;
 use crate::server::Server;
 
 #[expect(clippy::disallowed_methods, reason = "a test compares with the time of day")]
-fn now() -> f64 {
+pub(crate) fn now() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
@@ -183,6 +183,7 @@ fn ffmpeg_receives_a_picture_and_a_sound() {
     assert!((80..200).contains(&count(1, "aac,")), "{packets:?}");
 }
 
+/// Contract §7.3: the process survives several cycles of start and stop.
 #[test]
 fn several_sessions_run_one_after_another() {
     let desk = Desk::start("640x360");

@@ -62,6 +62,10 @@ impl RtspServer {
         *self.refuse.lock().unwrap() = Some(status);
     }
 
+    pub(crate) fn accept(&self) {
+        *self.refuse.lock().unwrap() = None;
+    }
+
     /// Hangs up on everybody.
     pub(crate) fn cut(&self) {
         for stream in self.streams.lock().unwrap().drain(..) {
