@@ -80,7 +80,7 @@ pub(crate) async fn open<C: Clock>(
     let encoder = VideoEncoder::start(&screen::plan(config, size))?;
     let stop = CancellationToken::new();
     let (frame, now) = (Span(1_000_000 / i64::from(config.fps.max(1))), clock.now());
-    let film = Film { feed: encoder.feed, still: None, last: now, frame, paused };
+    let film = Film { feed: encoder.feed, still: None, last: now, frame, due: now, paused };
     tokio::spawn(Filming { plan, clock, health, stop: stop.clone() }.run(camera, film));
     Ok((stop.drop_guard(), encoder.output))
 }
@@ -98,10 +98,15 @@ struct Film {
     still: Option<Vec<u8>>,
     /// When a picture was handed on.
     last: WallTime,
-    /// The least distance of two pictures.
+    /// The least distance of two pictures, on average.
     frame: Span,
+    /// When the next picture would be due if they came evenly.
+    due: WallTime,
     paused: Arc<AtomicBool>,
 }
+
+/// Pictures may come so many too early: their times jitter, and those of a camera that gives just enough shall not be left out.
+const EARLY: i64 = 3;
 
 enum Happened {
     Stop,
@@ -184,11 +189,12 @@ async fn opened(search: &mut Search) -> Result<Camera> {
 
 impl Film {
     fn take(&mut self, picture: Picture) {
-        // Pictures jitter: those of a camera that gives just so many a second shall not be left out.
-        let early = picture.at - self.last < Span(self.frame.0 * 3 / 4) && self.still.is_some();
-        if early || self.paused.load(Ordering::Relaxed) && self.still.is_some() {
+        let slack = Span(self.frame.0 * EARLY);
+        let early = picture.at < self.due - slack;
+        if self.still.is_some() && (early || self.paused.load(Ordering::Relaxed)) {
             return;
         }
+        self.due = self.due.max(picture.at - slack) + self.frame;
         self.hand_on(&picture.planes, picture.at);
         self.still = Some(picture.planes);
     }
