@@ -94,8 +94,7 @@ def test_a_pause_is_silence_and_the_session_lives_on(told, measured):
     def loudest(begin: float, end: float) -> int:
         return max(abs(v) for v in pcm[int(begin * rate) : int(end * rate)])
 
-    begin = int(told["started"])
-    paused, resumed = told["paused"] - begin, told["resuming"] - begin
+    paused, resumed = told["paused"] - told["started"], told["resuming"] - told["started"]
     assert loudest(paused + 0.3, resumed - 0.1) < 100 < loudest(0, paused - 0.1)
     assert loudest(resumed + 0.3, len(pcm) / rate) > 1000, "the microphone is heard again"
     recorded = told["stopping"] - told["started"]

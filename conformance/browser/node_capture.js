@@ -67,7 +67,7 @@ async function main() {
   await until("the recorder's end", 5, () => events.some(([name]) => name === "shutdown"));
   const collection = await conn.getCollection("default");
   const video = await collection.getVideo(session.exportedVideoId);
-  const micUrl = await mic.generateStream(started, Math.floor(stopping));
+  const micUrl = await mic.generateStream(started, stopping);
   console.log(JSON.stringify({
     id: session.id, collectionId: session.collectionId, endUserId: session.endUserId, metadata: session.metadata, status: session.status, statusAfterPause,
     granted, chosen: chosen.map((c) => c.id), streams, events, started, paused, resuming, stopping, micUrl,
