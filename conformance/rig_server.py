@@ -42,7 +42,7 @@ class Server:
         http, rtsp, rtmp = free_ports(3)
         self.url, self.rtsp_port, self.key = f"http://127.0.0.1:{http}", rtsp, API_KEY
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG", "RUST_LOG", "RUST_BACKTRACE") if name in os.environ}
-        self._env = keep | {
+        self.env = keep | {
             "VITASCOPE_LISTEN": f"127.0.0.1:{http}",
             "VITASCOPE_RTSP_LISTEN": f"127.0.0.1:{rtsp}",
             "VITASCOPE_RTMP_LISTEN": f"127.0.0.1:{rtmp}",
@@ -64,7 +64,7 @@ class Server:
         command = [str(binaries() / "vitascope"), "serve"]
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                command, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent
+                command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent
             )
         while time.monotonic() < began + patience:
             if self._process.poll() is not None:

@@ -13,16 +13,43 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::route_list;
 
-/// Mints an API key for the owner of the installation.
-pub async fn key(config: Config) -> Result<()> {
+/// What is done with the API keys of the installation's owner.
+#[derive(clap::Subcommand)]
+pub enum KeyCommand {
+    /// Mint another key and print it; its hash is all that is kept.
+    Mint,
+    /// List the keys that are good: id, beginning, since when, and the collections that one is bound to.
+    List,
+    /// End a key, the client tokens that it minted, and the sockets of both; a running server closes them within a second.
+    Revoke {
+        /// The key itself, its id, or how it begins, as the list has it.
+        key: String,
+    },
+}
+
+/// Works on the data folder, so it needs no key and may run beside the server.
+pub async fn key(config: Config, what: KeyCommand) -> Result<()> {
     let app = App::open(config, Arc::new(SystemClock::new())).await?;
     let minted = account::bootstrap(&app).await?;
     let user = app.store.find_first_user().await?.ok_or_else(|| Error::internal("there is no user"))?;
-    let key = match minted {
-        Some(key) => key,
-        None => account::mint_key(&app, &user).await?,
-    };
-    println!("{key}");
+    match what {
+        KeyCommand::Mint => match minted {
+            Some(key) => println!("{key}"),
+            None => println!("{}", account::mint_key(&app, &user).await?),
+        },
+        KeyCommand::List => {
+            for key in app.store.api_keys_of(&user).await? {
+                let bound = key.scope.collections().map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>());
+                let sees = bound.map_or_else(|| "the whole account".to_owned(), |ids| ids.join(" "));
+                println!("{}  {:<11}  {}  {sees}", key.id, key.hint, key.created_at);
+            }
+        }
+        KeyCommand::Revoke { key } => {
+            let revoked = account::revoke_key(&app, &user, key).await?;
+            println!("revoked {}", revoked.id);
+        }
+    }
+    app.store.close().await;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use vitascope_model::Result;
 use vitascope_model::error::Context;
+use vitascope_server::commands::KeyCommand;
 use vitascope_server::config::Config;
 use vitascope_server::{commands, serve};
 
@@ -19,8 +20,11 @@ struct Arguments {
 enum Command {
     /// Run the server.
     Serve,
-    /// Mint another API key and print it; its hash is all that is kept.
-    Key,
+    /// API keys: mint another (so without a word more), list them, revoke one.
+    Key {
+        #[command(subcommand)]
+        what: Option<KeyCommand>,
+    },
     /// List the installed models and verify their checksums.
     Models,
     /// Say whether everything the server needs is there.
@@ -46,7 +50,7 @@ fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().internal("start the runtime")?;
     match arguments.command {
         Command::Serve => runtime.block_on(serve::run(config)),
-        Command::Key => runtime.block_on(commands::key(config)),
+        Command::Key { what } => runtime.block_on(commands::key(config, what.unwrap_or(KeyCommand::Mint))),
         Command::Models => commands::models(&config),
         Command::Doctor => runtime.block_on(commands::doctor(&config)),
         Command::Routes => {

@@ -58,7 +58,13 @@ pub async fn bootstrap(app: &App) -> Result<Option<String>> {
     super::collection::default_of(app, &Scope::whole(user.clone())).await?;
     match &app.config.api_key {
         Some(key) if key.starts_with("st-") => Err(Error::invalid("VITASCOPE_API_KEY must not begin with st-")),
-        Some(key) => add_key(app, &user, key).await.map(|()| None),
+        Some(key) => {
+            add_key(app, &user, key).await?;
+            if app.store.find_api_key(&random::digest(key)).await?.is_none() {
+                tracing::warn!("the key in VITASCOPE_API_KEY was revoked and opens nothing");
+            }
+            Ok(None)
+        }
         None if app.store.has_api_key().await? => Ok(None),
         None => mint_key(app, &user).await.map(Some),
     }

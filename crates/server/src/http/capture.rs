@@ -94,7 +94,7 @@ async fn list_sessions(
     let after = query.cursor.filter(|c| !c.is_empty()).map(|c| c.parse()).transpose();
     let filter = SessionFilter {
         state: state.transpose()?,
-        end_user_id: query.end_user_id,
+        end_user_id: query.end_user_id.filter(|id| !id.is_empty()),
         after: after.map_err(|_| Error::invalid("cursor is none that this server gave"))?,
     };
     let limit = match query.limit {
@@ -165,8 +165,8 @@ struct StartRequest {
 #[derive(Deserialize)]
 struct ChannelRequest {
     channel_id: Option<String>,
-    #[serde(alias = "channel_name")]
     name: Option<String>,
+    channel_name: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
     store: Option<bool>,
@@ -186,7 +186,7 @@ async fn start_session(State(app): State<App>, Anyone(caller): Anyone, Body(requ
     Ok(Reply::ok(json!({ "session_id": session.id.as_str(), "status": session.state.as_str() })))
 }
 
-/// compat: a channel without `type` is audio, and one without `store` is stored; the Python SDK sends both.
+/// compat: a channel without `type` is audio, and one without `store` is stored; the Python SDK sends both. Its name has two names.
 fn new_channel(request: ChannelRequest, primary: Option<&str>) -> Result<NewChannel> {
     let channel_id = request.channel_id.ok_or_else(|| Error::invalid("each channel needs a channel_id"))?;
     let kind = request.kind.as_deref().unwrap_or("audio");
@@ -195,7 +195,7 @@ fn new_channel(request: ChannelRequest, primary: Option<&str>) -> Result<NewChan
             .ok_or_else(|| Error::invalid(format!("channel {channel_id}: type {kind:?} is neither audio nor video")))?,
         is_primary: request.is_primary.unwrap_or(false) || primary == Some(channel_id.as_str()),
         store: request.store.unwrap_or(true),
-        name: request.name,
+        name: request.name.or(request.channel_name),
         channel_id,
     })
 }

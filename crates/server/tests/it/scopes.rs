@@ -3,11 +3,12 @@
 
 use serde_json::{Value, json};
 use vitascope_model::Span;
-use vitascope_model::id::{CollectionId, UserId, VideoId};
+use vitascope_model::id::{CollectionId, JobId, UserId, VideoId};
 use vitascope_model::stream::Video;
 use vitascope_server::app::account;
 use vitascope_server::http::route_list;
-use vitascope_store::{user, video};
+use vitascope_store::job::NewJob;
+use vitascope_store::{job, user, video};
 
 use crate::harness::{KEY, TestServer};
 
@@ -172,6 +173,31 @@ async fn a_bound_key_lists_and_starts_only_what_is_in_its_collections() {
     // Trap 6: the collection beside a session is not looked at, not even one that the key may not see.
     let path = format!("/collection/{}/capture/session/{}", house.here, text(&mine["session_id"]));
     assert_eq!(get(&path).await["collection_id"], json!(house.there));
+}
+
+/// Slow work is asked for by its job: that lies where its thing lies.
+#[tokio::test]
+async fn a_bound_key_waits_for_the_jobs_of_its_collections() {
+    let house = House::build().await;
+    let app = &house.server.app;
+    let owner = app.store.find_first_user().await.unwrap().unwrap();
+    for (n, (place, wanted)) in
+        [(Some(&house.there), 200), (Some(&house.here), 404), (None, 404)].into_iter().enumerate()
+    {
+        let job = NewJob {
+            id: JobId::mint(app.now(), [n as u8; 10]),
+            owner: owner.clone(),
+            collection_id: place.map(|id| id.parse().unwrap()),
+            kind: "export_session",
+            payload: house.session.clone(),
+            dedupe_key: None,
+        };
+        let (path, now) = (format!("/async-response/{}", job.id), app.now());
+        app.store.write(move |tx| Box::pin(async move { job::enqueue(tx, &job, now).await })).await.unwrap();
+        app.job_bell.notify_one();
+        assert_eq!(house.server.send("GET", &path, Some(&house.bound), None).await.status, wanted);
+        assert_eq!(house.server.get(&path).await.status, 200);
+    }
 }
 
 #[tokio::test]
