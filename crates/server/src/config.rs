@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use vitascope_ai::provider::ProviderConfig;
 use vitascope_model::error::Context;
 use vitascope_model::{Error, Result};
 
@@ -23,9 +25,14 @@ pub struct Config {
     pub allow_private_urls: bool,
     /// Threads that run speech models.
     pub speech_workers: usize,
+    /// Who makes the finals of transcripts, if not the local model.
+    pub transcribe: Option<ProviderConfig>,
     pub log: String,
     pub log_json: bool,
 }
+
+/// Calls to one provider at once: each of the transcriber's has a thread.
+const MOST_CALLS: usize = 64;
 
 /// Every key there is: a misspelt one is an error, not a silence.
 const KEYS: &[&str] = &[
@@ -38,6 +45,11 @@ const KEYS: &[&str] = &[
     "api_key",
     "allow_private_urls",
     "speech_workers",
+    "transcribe_url",
+    "transcribe_key",
+    "transcribe_model",
+    "transcribe_timeout",
+    "transcribe_at_once",
     "log",
     "log_format",
     "config",
@@ -95,6 +107,7 @@ impl Config {
             api_key: text("api_key").map(str::to_owned),
             allow_private_urls: parse("allow_private_urls", text("allow_private_urls").unwrap_or("false"))?,
             speech_workers: parse("speech_workers", text("speech_workers").unwrap_or("2"))?,
+            transcribe: provider("transcribe", "whisper-1", &text)?,
             log: text("log").unwrap_or("info").to_owned(),
             log_json: text("log_format") == Some("json"),
         })
@@ -109,6 +122,27 @@ impl Config {
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.public_url)
     }
+}
+
+/// The provider of one capability: `…_url` chooses it, `…_key`, `…_model`, `…_timeout` (seconds) and `…_at_once` say more.
+fn provider<'a>(
+    capability: &str,
+    model: &str,
+    text: &impl Fn(&str) -> Option<&'a str>,
+) -> Result<Option<ProviderConfig>> {
+    let key = |end: &str| format!("{capability}_{end}");
+    let Some(url) = text(&key("url")) else { return Ok(None) };
+    let secret = text(&key("key")).map(str::to_owned);
+    let name = key("url").to_ascii_uppercase();
+    let mut config = ProviderConfig::new(url, secret, text(&key("model")).unwrap_or(model))
+        .map_err(|e| Error::invalid(format!("VITASCOPE_{name}: {}", e.message)))?;
+    if let Some(seconds) = text(&key("timeout")) {
+        config.timeout = Duration::from_secs(parse::<u64>(&key("timeout"), seconds)?.max(1));
+    }
+    if let Some(calls) = text(&key("at_once")) {
+        config.at_once = parse::<usize>(&key("at_once"), calls)?.clamp(1, MOST_CALLS);
+    }
+    Ok(Some(config))
 }
 
 fn parse<T: std::str::FromStr>(key: &str, text: &str) -> Result<T> {
@@ -150,6 +184,18 @@ mod tests {
         assert_eq!(c.rtsp_public_url, "rtsp://127.0.0.1:8554");
         assert_eq!(c.models_dir, Path::new("/cache/vitascope/models"));
         assert!(c.is_local_only() && !c.allow_private_urls);
+    }
+
+    #[test]
+    fn a_provider_is_chosen_by_its_url() {
+        assert!(config(&[("transcribe_key", "k")]).unwrap().transcribe.is_none());
+        let pairs =
+            [("transcribe_url", "http://127.0.0.1:9/v1/"), ("transcribe_key", "k"), ("transcribe_timeout", "7")];
+        let provider = config(&pairs).unwrap().transcribe.unwrap();
+        assert_eq!((provider.url.as_str(), provider.model.as_str()), ("http://127.0.0.1:9/v1", "whisper-1"));
+        assert_eq!((provider.timeout.as_secs(), provider.at_once), (7, 4));
+        let error = config(&[("transcribe_url", "nowhere")]).unwrap_err();
+        assert_eq!(error.message, "VITASCOPE_TRANSCRIBE_URL: \"nowhere\" is no URL");
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl Metrics {
             registry.register(name, help, counter);
         }
         publications(app, &mut registry);
+        transcripts(app, &mut registry);
         let mut out = String::new();
         encode(&mut out, &registry).expect("writing to a string succeeds");
         Ok(out)
@@ -105,4 +106,26 @@ fn publications(app: &App, registry: &mut Registry) {
     registry.register("recorded_bytes", "Bytes recorded by live publications", bytes);
     registry.register("dropped_samples", "Damaged samples of live publications", dropped);
     registry.register("last_sample_age_seconds", "Since the newest sample of a live publication", age);
+}
+
+/// How live transcripts keep up: a row for each, and what waits for the speech models in all.
+fn transcripts(app: &App, registry: &mut Registry) {
+    let lag: Family<Labels, Gauge<f64, AtomicU64>> = Family::default();
+    let missed: Family<Labels, Counter<u64, AtomicU64>> = Family::default();
+    for keeping in app.transcriber.keeping() {
+        let labels = vec![("rtstream", keeping.rtstream_id.to_string())];
+        lag.get_or_create(&labels).set(keeping.lag.to_seconds());
+        missed.get_or_create(&labels).inc_by(keeping.missed);
+    }
+    let pressure = app.transcriber.pressure();
+    let queue: Family<Labels, Gauge> = Family::default();
+    for (kind, count) in [("final", pressure.finals), ("interim", pressure.jobs - pressure.finals)] {
+        queue.get_or_create(&vec![("kind", kind.to_owned())]).set(count as i64);
+    }
+    let dropped: Counter<u64, AtomicU64> = Counter::default();
+    dropped.inc_by(pressure.dropped_interims);
+    registry.register("transcript_lag_seconds", "How far a live transcript is behind its sound", lag);
+    registry.register("transcript_missed_samples", "Samples that slow taps of an rtstream did not hear", missed);
+    registry.register("transcript_queue", "Decodes that wait for a speech worker", queue);
+    registry.register("transcript_dropped_interims", "Interims that came too late to be shown", dropped);
 }

@@ -54,6 +54,16 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Up to where an rtstream's transcript goes.
+    pub async fn last_transcript_end(&self, rtstream: &RtStreamId) -> Result<Option<WallTime>> {
+        const SQL: &str = "select max(end_us) from transcript_record where rtstream_id = $1";
+        let query = sqlx::query_scalar(SQL).bind(rtstream.as_str());
+        let end: Option<i64> = query.fetch_one(&self.readers).await.or_broken()?;
+        Ok(end.map(WallTime))
+    }
+}
+
 pub async fn insert(tx: &mut Tx, r: &TranscriptRecord) -> Result<()> {
     const SQL: &str = "insert into transcript_record (rtstream_id, start_us, end_us, text, words, confidence)
         values ($1, $2, $3, $4, $5, $6) on conflict (rtstream_id, start_us) do nothing";

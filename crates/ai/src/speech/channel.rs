@@ -10,7 +10,10 @@ use super::{FRAME, seconds};
 /// Words kept as context for the next utterance.
 const REMEMBERED: usize = 40;
 /// Context reaches over a pause no longer than this, in seconds.
-const WIDEST_PAUSE: f32 = 1.5;
+const WIDEST_PAUSE: f64 = 1.5;
+
+/// Frames of sound that are let go at once.
+const SWEEP: usize = 32;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -24,7 +27,7 @@ pub(super) struct State {
     pub(super) asked: usize,
     pub(super) paused: usize,
     /// Seconds that the last decode took.
-    pub(super) cost: f32,
+    pub(super) cost: f64,
     pub(super) heard: Vec<u32>,
     pub(super) stable: usize,
     pub(super) complete: Option<Decoded>,
@@ -55,7 +58,7 @@ impl State {
     }
 
     /// What to decode now, if anything.
-    pub(super) fn due(&self, config: &LiveConfig, wait: f32) -> Option<Kind> {
+    pub(super) fn due(&self, config: &LiveConfig, wait: f64) -> Option<Kind> {
         let s = &self.segmenter;
         if !config.interims || !s.is_open || self.is_busy || s.speech_frames() < s.config.min_speech {
             return None;
@@ -75,7 +78,7 @@ impl State {
     }
 
     /// The utterance up to frame `end`, with words before it if it is shorter than `context` seconds.
-    pub(super) fn clip(&self, end: usize, context: f32) -> Clip {
+    pub(super) fn clip(&self, end: usize, context: f64) -> Clip {
         let start = self.segmenter.start;
         let mut first = seconds(start);
         let mut words = Vec::new();
@@ -109,9 +112,13 @@ impl State {
     }
 
     /// Keeps the sound of the utterance (or the pre-roll), and of its possible context.
-    pub(super) fn forget(&mut self, context: f32) {
+    pub(super) fn forget(&mut self, context: f64) {
         let keep = self.segmenter.start.saturating_sub((context / seconds(1)) as usize + 1);
         let gone = keep.saturating_sub(self.base);
+        // Not frame by frame: what is kept moves each time.
+        if gone < SWEEP {
+            return;
+        }
         self.pcm.drain(..samples(gone));
         self.base += gone;
     }

@@ -24,13 +24,20 @@ pub(super) struct Decoded {
     pub(super) words: Vec<ClipWord>,
 }
 
+impl Decoded {
+    /// Mean probability of the tokens, 0 to 1.
+    pub(super) fn confidence(&self) -> f64 {
+        f64::from(self.hypothesis.mean().exp())
+    }
+}
+
 impl Clip {
     /// The clip without what was said before.
     pub(super) fn alone(&self) -> Clip {
         Clip { lead: 0, context: Vec::new(), pcm: self.pcm[self.lead..].to_vec(), ..self.clone() }
     }
 
-    pub(super) fn spoken(&self, off: f32) -> f32 {
+    pub(super) fn spoken(&self, off: f32) -> f64 {
         seconds(self.probabilities.iter().filter(|p| **p >= off).count())
     }
 
@@ -43,7 +50,7 @@ impl Clip {
     pub(super) fn place(&self, words: &mut [ClipWord], off: f32) {
         let is_speech =
             |i: usize| (i.saturating_sub(1)..i + 2).any(|k| self.probabilities.get(k).is_some_and(|p| *p >= off));
-        let lead = self.lead as f32 / RATE as f32;
+        let lead = self.lead as f64 / RATE as f64;
         for word in words {
             (word.start, word.end) = ((word.start - lead).max(0.0), (word.end - lead).max(0.0));
             let from = (word.start / seconds(1)) as usize;

@@ -28,7 +28,7 @@ impl Gain {
     pub(super) fn apply(&mut self, frame: &mut [f32; FRAME]) {
         let loudest = frame.iter().fold(0.0_f32, |m, s| m.max(s.abs()));
         if loudest > GATE {
-            self.peak = loudest.max(self.peak * 0.5_f32.powf(seconds(1) / HALF_LIFE));
+            self.peak = loudest.max(self.peak * 0.5_f32.powf(seconds(1) as f32 / HALF_LIFE));
         }
         let wanted = if self.peak > 0.0 { (TARGET / self.peak).clamp(1.0, MOST) } else { 1.0 };
         // Down at once, or the frame would clip; up across the frame, or it would click.

@@ -1,38 +1,41 @@
-//! The live transcriber: channels that take sound as it comes, and a few workers that decode for all of them.
+//! The live transcriber: channels that take sound as it comes, and a few workers that decode for all of them (`worker.rs`).
 //! Interims show an utterance as it grows and give way under load; a final comes once, is never taken back, and never given up for speed.
+//! Finals may come from a provider; then the local model, if it is there, shows interims and stands in when the provider fails.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use rten::{RunOptions, ThreadPool};
 use vitascope_model::error::Context;
-use vitascope_model::{MediaTime, Result, Span};
+use vitascope_model::{Error, MediaTime, Result, Span};
 
 use super::channel::State;
-use super::clip::{Clip, Decoded};
 use super::gain::Gain;
-use super::moonshine::{ClipWord, Limits, Moonshine};
-use super::queue::{Channel, Job, Kind, Queue};
-use super::score;
+use super::local::Local;
+use super::queue::{Channel, Queue, Role};
+use super::remote::Remote;
 use super::segment::SegmentConfig;
 use super::vad::{Silero, VadState};
-use super::{FRAME, RATE, seconds};
+use super::worker::Shared;
+use super::{FRAME, RATE};
+
+/// Finals of one channel that may wait. A channel that has more is not heard further until one is done: its sound waits where it is small.
+const MOST_FINALS: usize = 8;
 
 #[derive(Clone, Debug)]
 pub struct LiveConfig {
     pub segment: SegmentConfig,
     pub interims: bool,
     /// Seconds between interims when idle; load stretches it up to `slowest`.
-    pub interval: f32,
-    pub slowest: f32,
+    pub interval: f64,
+    pub slowest: f64,
     /// Results with a lower mean log probability, or a lower peak of the VAD, are dropped.
     pub least_confidence: f32,
     pub least_peak: f32,
     /// Seconds of sound to decode at least, filled up with what was said just before.
-    pub context: f32,
+    pub context: f64,
     /// Tokens allowed for a second of speech.
-    pub token_rate: f32,
+    pub token_rate: f64,
 }
 
 impl Default for LiveConfig {
@@ -77,19 +80,31 @@ pub struct SpokenWord {
     pub end: MediaTime,
 }
 
-struct Shared {
-    config: LiveConfig,
-    moonshine: Moonshine,
-    silero: Silero,
-    queue: Queue,
-}
-
 /// Ends the workers when the last transcriber and channel are gone.
 struct Workers(Arc<Shared>);
 
 impl Drop for Workers {
     fn drop(&mut self) {
         self.0.queue.stop();
+    }
+}
+
+/// Work that waits for a worker, and interims that came too late to be shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pressure {
+    pub jobs: usize,
+    pub finals: usize,
+    pub dropped_interims: u64,
+}
+
+/// How far one channel's finals are behind, for whoever watches it.
+#[derive(Clone)]
+pub struct ChannelWatch(Arc<Channel>);
+
+impl ChannelWatch {
+    /// How long the oldest final that is still to come has been due.
+    pub fn oldest_final(&self) -> Span {
+        self.0.oldest_final().map_or(Span::ZERO, |at| Span(at.elapsed().as_micros() as i64))
     }
 }
 
@@ -103,15 +118,46 @@ pub struct LiveTranscriber {
 impl LiveTranscriber {
     /// Loads the models and starts `workers` threads.
     pub fn load(models: &Path, config: LiveConfig, workers: usize) -> Result<LiveTranscriber> {
+        LiveTranscriber::load_with(models, config, workers, None)
+    }
+
+    /// The same with finals from a provider. The voice activity detector must be there; without Moonshine there are no interims, and what
+    /// the provider fails to hear is a gap.
+    pub fn load_with(
+        models: &Path,
+        mut config: LiveConfig,
+        workers: usize,
+        remote: Option<Remote>,
+    ) -> Result<LiveTranscriber> {
         crate::models::Installed::read(models)?;
-        let (moonshine, silero) = (Moonshine::load(models)?, Silero::load(models)?);
-        let shared = Arc::new(Shared { config, moonshine, silero, queue: Queue::default() });
-        for n in 0..workers.max(1) {
+        let local = if Local::is_in(models) { Some(Local::load(models)?) } else { None };
+        if local.is_none() && remote.is_none() {
+            return Err(Error::unavailable(format!(
+                "no speech model in {}; ./run setup installs it",
+                models.display()
+            )));
+        }
+        config.interims &= local.is_some();
+        let calls = remote.as_ref().map_or(0, Remote::at_once);
+        let silero = Silero::load(models)?;
+        let shared = Arc::new(Shared { config, local, remote, silero, queue: Queue::default() });
+        let start = |name: String, role: Role| {
             let shared = shared.clone();
-            let thread = std::thread::Builder::new().name(format!("speech-{n}"));
-            thread.spawn(move || shared.work()).internal("start a speech worker")?;
+            std::thread::Builder::new().name(name).spawn(move || shared.work(role)).internal("start a speech worker")
+        };
+        for n in 0..workers.max(1) {
+            start(format!("speech-{n}"), if calls == 0 { Role::All } else { Role::Drafts })?;
+        }
+        for n in 0..calls {
+            start(format!("speech-remote-{n}"), Role::Finals)?;
         }
         Ok(LiveTranscriber { workers: Arc::new(Workers(shared.clone())), shared })
+    }
+
+    /// How busy the workers are.
+    pub fn pressure(&self) -> Pressure {
+        let (jobs, finals) = self.shared.queue.depth();
+        Pressure { jobs, finals, dropped_interims: self.shared.queue.dropped() }
     }
 
     /// A new channel. Its utterances are given to `sink` in order, from a worker's thread.
@@ -150,7 +196,7 @@ impl LiveTranscriber {
 }
 
 /// A private pool of one thread: parallel work comes from many workers, not from many threads for one clip.
-fn one_thread() -> RunOptions {
+pub(super) fn one_thread() -> RunOptions {
     RunOptions::default().with_thread_pool(Some(Arc::new(ThreadPool::with_num_threads(1))))
 }
 
@@ -182,6 +228,10 @@ impl LiveChannel {
         Ok(())
     }
 
+    pub fn watch(&self) -> ChannelWatch {
+        ChannelWatch(self.channel.clone())
+    }
+
     /// Samples pushed so far.
     pub fn position(&self) -> u64 {
         self.position
@@ -211,7 +261,8 @@ impl LiveChannel {
         let wait = shared.queue.wait_time();
         let mut state = self.channel.state();
         state.hear(&self.frame);
-        if let Some(close) = state.segmenter.push(probability) {
+        let close = state.segmenter.push(probability);
+        if let Some(close) = close {
             shared.close(&self.channel, &mut state, close);
         }
         state.forget(config.context);
@@ -220,159 +271,10 @@ impl LiveChannel {
             let utterance = state.segmenter.count;
             shared.ask(kind, &self.channel, utterance, None);
         }
-        Ok(())
-    }
-}
-
-impl Shared {
-    fn close(&self, channel: &Arc<Channel>, state: &mut State, close: super::segment::Close) {
-        if let Some((utterance, clip, done)) = state.close(close, &self.config) {
-            self.ask(Kind::Final, channel, utterance, Some((clip, done)));
-        }
-    }
-
-    fn ask(&self, kind: Kind, channel: &Arc<Channel>, utterance: u64, closed: Option<(Clip, Option<Decoded>)>) {
-        self.queue.push(Job { kind, channel: channel.clone(), utterance, asked: Instant::now(), closed });
-    }
-
-    /// A worker's life.
-    fn work(&self) {
-        let options = one_thread();
-        while let Some(job) = self.queue.take() {
-            let (channel, kind) = (job.channel.clone(), job.kind);
-            if let Err(error) = self.run(job, &options) {
-                tracing::error!(%error, "an utterance could not be decoded");
-                channel.state().is_busy = false;
-            }
-            self.queue.done(&channel, kind);
-        }
-    }
-
-    fn run(&self, job: Job, options: &RunOptions) -> Result<()> {
-        let waited = job.asked.elapsed();
-        let (clip, done) = match job.closed {
-            Some(closed) => closed,
-            None => {
-                let mut state = job.channel.state();
-                if !state.is_open(job.utterance) {
-                    return Ok(()); // closed meanwhile: its final is in the queue
-                }
-                state.asked = state.segmenter.now;
-                (state.clip(state.segmenter.now, self.config.context), None)
-            }
-        };
-        let began = Instant::now();
-        let decoded = match done {
-            Some(decoded) => decoded,
-            None => self.decode(&clip, job.kind, options)?,
-        };
-        let computed = began.elapsed();
-        let keep = self.is_speech(&decoded, &clip);
-        let mut utterance = self.utterance(job.utterance, job.kind, &clip, &decoded);
-        (utterance.waited, utterance.computed) = (span(waited), span(computed));
-        let mut state = job.channel.state();
-        let told = if job.kind == Kind::Final {
-            if keep && !decoded.hypothesis.looped {
-                state.remember(&decoded.words);
-            }
-            if !keep {
-                utterance.text.clear();
-                utterance.words.clear();
-            }
-            keep || state.shown == job.utterance
-        } else {
-            if !state.is_open(job.utterance) {
-                return Ok(());
-            }
-            (state.is_busy, state.cost) = (false, computed.as_secs_f32());
-            utterance.stable_words = self.settle(&mut state, &decoded);
-            if job.kind == Kind::Pause {
-                state.complete = Some(decoded);
-            }
-            if keep {
-                state.shown = job.utterance;
-            }
-            keep
-        };
         drop(state);
-        if told {
-            job.channel.tell(utterance);
+        if close.is_some() {
+            shared.queue.wait_below(&self.channel, MOST_FINALS);
         }
         Ok(())
     }
-
-    /// Takes over a new hypothesis; how many of its words two in a row agree on.
-    fn settle(&self, state: &mut State, decoded: &Decoded) -> usize {
-        let new = &decoded.hypothesis.tokens;
-        state.stable = self.agree(&state.heard, new).max(state.stable.min(new.len()));
-        state.heard.clone_from(new);
-        self.moonshine.vocabulary.words(&new[..state.stable]).len()
-    }
-
-    fn decode(&self, clip: &Clip, kind: Kind, options: &RunOptions) -> Result<Decoded> {
-        let known = clip.context.len();
-        // Speech earns tokens, silence does not.
-        let tokens = known + (clip.spoken(self.config.segment.off) * self.config.token_rate) as usize + 6;
-        let is_interim = kind == Kind::Interim;
-        // Only interims owe the reader their stable words; a pause may become the final and may correct them.
-        let force = known + if is_interim { clip.stable } else { 0 };
-        // A draft saves most of an interim's work, but batched logits differ a little from single steps: finals go without.
-        let draft = [&clip.context[..], if is_interim { &clip.draft[..] } else { &[] }].concat();
-        let encoded = self.moonshine.encode(&clip.pcm, options)?;
-        let mut hypothesis = self.moonshine.decode(&encoded, &Limits { draft: &draft, force, tokens }, options)?;
-        if known > 0 && hypothesis.tokens.len() <= known {
-            // The context talked the decoder into stopping: once more without it.
-            return self.decode(&clip.alone(), kind, options);
-        }
-        let mut words =
-            if is_interim { Vec::new() } else { self.moonshine.align(&encoded, &hypothesis.tokens, options)? };
-        hypothesis.tokens.drain(..known);
-        hypothesis.log_probabilities.drain(..known);
-        let own = self.moonshine.vocabulary.words(&hypothesis.tokens).len().min(words.len());
-        words.drain(..words.len() - own);
-        clip.place(&mut words, self.config.segment.off);
-        Ok(Decoded { speech_end: clip.speech_end, hypothesis, words })
-    }
-
-    /// Tokens at the front that two hypotheses in a row agree on: whole words, compared without case and punctuation, and not the
-    /// newest one, which may be half a word.
-    fn agree(&self, old: &[u32], new: &[u32]) -> usize {
-        let vocabulary = &self.moonshine.vocabulary;
-        let (a, b) = (vocabulary.words(old), vocabulary.words(new));
-        let last = a.len().min(b.len()).saturating_sub(1);
-        let same = |(a, b): &(&&[u32], &&[u32])| score::words(&vocabulary.text(a)) == score::words(&vocabulary.text(b));
-        a.iter().zip(&b).take(last).take_while(same).map(|(_, b)| b.len()).sum()
-    }
-
-    fn is_speech(&self, decoded: &Decoded, clip: &Clip) -> bool {
-        !decoded.hypothesis.tokens.is_empty()
-            && clip.peak() >= self.config.least_peak
-            && decoded.hypothesis.mean() >= self.config.least_confidence
-    }
-
-    fn utterance(&self, number: u64, kind: Kind, clip: &Clip, decoded: &Decoded) -> Utterance {
-        let is_final = kind == Kind::Final;
-        let spoken = |w: &ClipWord| SpokenWord { text: w.text.clone(), start: media(w.start), end: media(w.end) };
-        let words: Vec<SpokenWord> = if is_final { decoded.words.iter().map(spoken).collect() } else { Vec::new() };
-        Utterance {
-            number,
-            is_final,
-            start: media(seconds(clip.start)),
-            end: media(seconds(clip.speech_end)),
-            text: self.moonshine.vocabulary.text(&decoded.hypothesis.tokens),
-            stable_words: words.len(),
-            words,
-            confidence: f64::from(decoded.hypothesis.mean().exp()),
-            waited: Span::ZERO,
-            computed: Span::ZERO,
-        }
-    }
-}
-
-fn media(seconds: f32) -> MediaTime {
-    MediaTime((f64::from(seconds) * 1e6) as i64)
-}
-
-fn span(duration: std::time::Duration) -> Span {
-    Span(duration.as_micros() as i64)
 }

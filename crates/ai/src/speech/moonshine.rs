@@ -37,8 +37,8 @@ pub(super) struct Hypothesis {
 #[derive(Clone)]
 pub(super) struct ClipWord {
     pub(super) text: String,
-    pub(super) start: f32,
-    pub(super) end: f32,
+    pub(super) start: f64,
+    pub(super) end: f64,
     pub(super) tokens: Vec<u32>,
 }
 
@@ -68,8 +68,10 @@ pub(super) struct Limits<'a> {
 }
 
 impl Moonshine {
+    pub(super) const FOLDER: &str = "moonshine-tiny-en";
+
     pub(super) fn load(models: &Path) -> Result<Moonshine> {
-        let folder = models.join("moonshine-tiny-en");
+        let folder = models.join(Moonshine::FOLDER);
         let load = |name: &str| {
             Model::load_file(folder.join(name)).internal(format_args!("load {name} of {}", folder.display()))
         };
@@ -196,16 +198,16 @@ impl Moonshine {
             heads.to_vec().chunks_exact(tokens.len() * steps).for_each(|head| cost.add(head));
         }
         let cost = cost.ok_or_else(|| Error::internal("the decoder gives no attention"))?;
-        let step = clip.samples as f32 / RATE as f32 / cost.steps() as f32;
+        let step = clip.samples as f64 / RATE as f64 / cost.steps() as f64;
         let mut words: Vec<ClipWord> = Vec::new();
         for (token, (from, to)) in tokens.iter().zip(cost.path()) {
-            let end = (to + 1) as f32 * step;
+            let end = (to + 1) as f64 * step;
             match words.last_mut() {
                 Some(word) if !self.vocabulary.begins_word(*token) => {
                     word.tokens.push(*token);
                     word.end = end;
                 }
-                _ => words.push(ClipWord { text: String::new(), start: from as f32 * step, end, tokens: vec![*token] }),
+                _ => words.push(ClipWord { text: String::new(), start: from as f64 * step, end, tokens: vec![*token] }),
             }
         }
         words.iter_mut().for_each(|w| w.text = self.vocabulary.text(&w.tokens));
@@ -251,7 +253,7 @@ fn scattered() -> Error {
 }
 
 /// If the tokens end in one phrase again and again: where to cut so that one copy stays. Short phrases must repeat more often.
-fn repeats(tokens: &[u32]) -> Option<usize> {
+pub(super) fn repeats(tokens: &[u32]) -> Option<usize> {
     (1..=12).find_map(|n| {
         let tail = tokens.len().checked_sub(n * (12 / n).clamp(3, 6))?;
         tokens[tail..].chunks_exact(n).all(|c| c == &tokens[tail..tail + n]).then_some(tail + n)

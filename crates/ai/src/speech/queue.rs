@@ -1,7 +1,8 @@
 //! The decode jobs of all channels: finals first, then pauses, then whoever waits longest. A final waits for no interim of its channel;
 //! interims wait for its finals, and what comes too late is not told, so that a channel hears everything in order. A job on an open utterance holds no sound until a worker takes it, so an interim decodes the newest.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -19,6 +20,25 @@ pub(super) enum Kind {
     Interim,
 }
 
+/// What a worker takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    All,
+    /// Where a provider makes the finals: the local model's part, and the provider's.
+    Drafts,
+    Finals,
+}
+
+impl Role {
+    fn takes(self, kind: Kind) -> bool {
+        match self {
+            Role::All => true,
+            Role::Drafts => kind != Kind::Final,
+            Role::Finals => kind == Kind::Final,
+        }
+    }
+}
+
 /// What a channel and its jobs share.
 pub(super) struct Channel {
     pub(super) state: Mutex<State>,
@@ -28,6 +48,8 @@ pub(super) struct Channel {
     final_runs: AtomicBool,
     other_runs: AtomicBool,
     pending: AtomicUsize,
+    /// When the finals that are still to come were asked for.
+    finals: Mutex<VecDeque<Instant>>,
 }
 
 impl Channel {
@@ -39,7 +61,16 @@ impl Channel {
             final_runs: AtomicBool::default(),
             other_runs: AtomicBool::default(),
             pending: AtomicUsize::default(),
+            finals: Mutex::default(),
         }
+    }
+
+    fn finals(&self) -> MutexGuard<'_, VecDeque<Instant>> {
+        self.finals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn oldest_final(&self) -> Option<Instant> {
+        self.finals().front().copied()
     }
 
     /// Gives an utterance to the sink, unless its final was given before.
@@ -81,7 +112,7 @@ pub(super) struct Job {
 struct Inner {
     jobs: Vec<Job>,
     /// Smoothed seconds that jobs waited.
-    wait: f32,
+    wait: f64,
     stopped: bool,
 }
 
@@ -90,6 +121,7 @@ pub(super) struct Queue {
     inner: Mutex<Inner>,
     /// A job came, or one ended.
     changed: Condvar,
+    dropped: AtomicU64,
 }
 
 impl Queue {
@@ -97,28 +129,50 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn wait_time(&self) -> f32 {
+    pub(super) fn wait_time(&self) -> f64 {
         self.inner().wait
     }
 
     pub(super) fn push(&self, job: Job) {
         job.channel.pending.fetch_add(1, Ordering::AcqRel);
+        if job.kind == Kind::Final {
+            job.channel.finals().push_back(job.asked);
+        }
         self.inner().jobs.push(job);
-        self.changed.notify_one();
+        // All: not every worker takes every job.
+        self.changed.notify_all();
+    }
+
+    /// Jobs that wait, and how many of them are finals.
+    pub(super) fn depth(&self) -> (usize, usize) {
+        let inner = self.inner();
+        (inner.jobs.len(), inner.jobs.iter().filter(|j| j.kind == Kind::Final).count())
+    }
+
+    /// An interim came too late.
+    pub(super) fn drop_interim(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// The next job for a worker; `None` when the workers are to end.
-    pub(super) fn take(&self) -> Option<Job> {
+    pub(super) fn take(&self, role: Role) -> Option<Job> {
         let mut inner = self.inner();
         loop {
             if inner.stopped {
                 return None;
             }
-            let free = (0..inner.jobs.len()).filter(|i| inner.jobs[*i].channel.has_room_for(inner.jobs[*i].kind));
+            let free = (0..inner.jobs.len()).filter(|i| {
+                let job = &inner.jobs[*i];
+                role.takes(job.kind) && job.channel.has_room_for(job.kind)
+            });
             if let Some(i) = free.min_by_key(|i| (inner.jobs[*i].kind, inner.jobs[*i].asked)) {
                 let job = inner.jobs.swap_remove(i);
                 job.channel.runs(job.kind).store(true, Ordering::Release);
-                inner.wait = 0.9 * inner.wait + 0.1 * job.asked.elapsed().as_secs_f32();
+                inner.wait = 0.9 * inner.wait + 0.1 * job.asked.elapsed().as_secs_f64();
                 return Some(job);
             }
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
@@ -130,6 +184,10 @@ impl Queue {
         let _held = self.inner();
         channel.runs(kind).store(false, Ordering::Release);
         channel.pending.fetch_sub(1, Ordering::AcqRel);
+        if kind == Kind::Final {
+            // They are done in the order in which they were asked for.
+            channel.finals().pop_front();
+        }
         self.changed.notify_all();
     }
 
@@ -137,6 +195,14 @@ impl Queue {
     pub(super) fn wait_for(&self, channel: &Channel) {
         let mut inner = self.inner();
         while channel.pending.load(Ordering::Acquire) > 0 && !inner.stopped {
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Blocks while `channel` has `most` finals to come, or more.
+    pub(super) fn wait_below(&self, channel: &Channel, most: usize) {
+        let mut inner = self.inner();
+        while channel.finals().len() >= most && !inner.stopped {
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
     }

@@ -78,7 +78,7 @@ impl App {
             ingest: Arc::new(Ingest::default()),
             sessions: Arc::default(),
             sockets: Arc::default(),
-            transcriber: Arc::new(Transcriber::new(config.models_dir.clone(), config.speech_workers)),
+            transcriber: Arc::new(Transcriber::new(&config)),
             outbound,
             metrics: Arc::default(),
             plans: Arc::default(),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 use vitascope_media::codec::{Codec, Sample};
-use vitascope_model::Span;
+use vitascope_model::{Span, WallTime};
 
 /// How much of the past a new tap hears.
 const BACKLOG: Span = Span::seconds(30);
@@ -148,6 +148,11 @@ impl Feed {
         state.backlog = VecDeque::new();
     }
 
+    /// When the newest sample was.
+    pub fn newest(&self) -> Option<WallTime> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).backlog.back().map(|s| s.wall)
+    }
+
     /// Samples that slow taps did not hear.
     pub fn missed(&self) -> u64 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).missed
@@ -157,7 +162,6 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vitascope_model::WallTime;
 
     fn sample(second: i64) -> Sample {
         Sample { ticks: second * 48_000, key: true, data: vec![1].into(), wall: WallTime(0) + Span::seconds(second) }

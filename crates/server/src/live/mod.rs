@@ -2,6 +2,7 @@
 //! It calls `app` for every write; nothing here speaks HTTP.
 
 pub mod feed;
+mod hearing;
 pub mod ingest;
 pub mod mix;
 pub mod publisher;

@@ -1,4 +1,5 @@
-//! The live transcript: one analyser per rtstream, from its feed to finals in the store and frames on sockets.
+//! The live transcript: one analyser per rtstream (`hearing.rs`), from its feed to finals in the store and frames on sockets.
+//! What was said stays: a final is told once, overlaps none before it, and what the store has is not heard again, not after a restart either.
 //! Decoding and speech run on threads of their own; the speech models are loaded once, when the first session starts.
 
 use std::collections::HashMap;
@@ -7,29 +8,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OnceCell, mpsc};
 use tokio::task::JoinHandle;
-use vitascope_ai::speech::{LiveChannel, LiveConfig, LiveTranscriber, Utterance};
-use vitascope_media::codec::{Codec, Sample};
-use vitascope_media::pcm::{AacDecoder, SpeechResampler};
+use vitascope_ai::provider::ProviderConfig;
+use vitascope_ai::speech::{ChannelWatch, LiveConfig, LiveTranscriber, Pressure, Remote};
 use vitascope_model::error::Context;
 use vitascope_model::id::{ConnectionId, RtStreamId};
 use vitascope_model::rtstream::{RtStream, Transcription};
 use vitascope_model::transcript::{TranscriptRecord, Word};
-use vitascope_model::{MediaTime, Result, Span, WallTime};
+use vitascope_model::{Result, Span, WallTime};
 
-use super::feed::{Ear, Heard, Tap, tap};
+use super::feed::{Feed, Tap, tap};
+use super::hearing::{Analyser, Progress, TimeLine};
 use crate::app::App;
 use crate::app::transcript::record_final;
+use crate::config::Config;
 
-/// The rate that speech models hear.
-const RATE: u32 = 16_000;
-/// Samples may be so far off the line that those before them draw; further off, time is set anew.
-const TOLERANCE: Span = Span::millis(60);
-/// A gap is heard as silence, but no longer than it takes to end an utterance.
-const MOST_SILENCE: Span = Span::seconds(2);
 /// Sockets that may hear one rtstream.
 const MOST_CONNECTIONS: usize = 16;
-/// Places in time that are remembered; an utterance spans a few of them at the most.
-const MOST_ANCHORS: usize = 64;
 
 /// What a socket is told.
 #[derive(Clone, Debug)]
@@ -49,19 +43,44 @@ struct Running {
     /// The tap that its feed has as well: to tell the feed which one goes.
     stop: Tap,
     teller: JoinHandle<()>,
+    feed: Arc<Feed>,
+    progress: Progress,
+    finals: ChannelWatch,
+}
+
+impl Running {
+    /// How far words are behind the sound: what is not heard yet, and the oldest final that is due.
+    fn lag(&self) -> Span {
+        self.progress.behind(&self.feed) + self.finals.oldest_final()
+    }
+}
+
+/// How one live transcript keeps up.
+pub struct Keeping {
+    pub rtstream_id: RtStreamId,
+    pub lag: Span,
+    /// Samples that it was too slow to hear.
+    pub missed: u64,
 }
 
 /// The analysers at work, and the models they share.
 pub struct Transcriber {
     models: PathBuf,
     workers: usize,
+    provider: Option<ProviderConfig>,
     loaded: OnceCell<LiveTranscriber>,
     running: Mutex<HashMap<RtStreamId, Running>>,
 }
 
 impl Transcriber {
-    pub fn new(models: PathBuf, workers: usize) -> Transcriber {
-        Transcriber { models, workers, loaded: OnceCell::new(), running: Mutex::default() }
+    pub fn new(config: &Config) -> Transcriber {
+        Transcriber {
+            models: config.models_dir.clone(),
+            workers: config.speech_workers,
+            provider: config.transcribe.clone(),
+            loaded: OnceCell::new(),
+            running: Mutex::default(),
+        }
     }
 
     /// Loads the models in the background; an error is told to who asks for a transcript.
@@ -76,11 +95,30 @@ impl Transcriber {
 
     async fn speech(&self) -> Result<LiveTranscriber> {
         let load = async || {
-            let (models, workers) = (self.models.clone(), self.workers);
-            let load = move || LiveTranscriber::load(&models, LiveConfig::default(), workers);
+            let (models, workers, provider) = (self.models.clone(), self.workers, self.provider.clone());
+            let runtime = tokio::runtime::Handle::current();
+            let load = move || {
+                let remote = provider.map(|config| Remote::new(config, runtime)).transpose()?;
+                LiveTranscriber::load_with(&models, LiveConfig::default(), workers, remote)
+            };
             tokio::task::spawn_blocking(load).await.internal("load the speech models")?
         };
         self.loaded.get_or_try_init(load).await.cloned()
+    }
+
+    /// What waits for the speech models.
+    pub fn pressure(&self) -> Pressure {
+        self.loaded.get().map(LiveTranscriber::pressure).unwrap_or_default()
+    }
+
+    pub fn keeping(&self) -> Vec<Keeping> {
+        let running = self.running();
+        let keeping = |(id, r): (&RtStreamId, &Running)| Keeping {
+            rtstream_id: id.clone(),
+            lag: r.lag(),
+            missed: r.feed.missed(),
+        };
+        running.iter().map(keeping).collect()
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<RtStreamId, Running>> {
@@ -113,6 +151,7 @@ pub async fn start(app: &App, stream: &RtStream, connection: Option<ConnectionId
         return Ok(());
     }
     let speech = app.transcriber.speech().await?;
+    let said = Said { until: app.store.last_transcript_end(&stream.id).await?.unwrap_or_default() };
     let listeners = Listeners::default();
     if let Some(connection) = &connection {
         listen(&listeners, connection);
@@ -125,25 +164,27 @@ pub async fn start(app: &App, stream: &RtStream, connection: Option<ConnectionId
         return Ok(());
     }
     let (stop, heard) = tap();
-    app.ingest.feed(&stream.id).subscribe(0, stop.clone());
-    let (said, utterances) = mpsc::unbounded_channel();
+    let feed = app.ingest.feed(&stream.id);
+    feed.subscribe(0, stop.clone());
+    let (saying, utterances) = mpsc::unbounded_channel();
     let line = Arc::new(TimeLine::default());
     let channel = speech.open(Box::new({
         let line = line.clone();
         move |utterance| {
             // The teller ends only after this channel has.
-            said.send(line.frame(utterance)).ok();
+            saying.send(line.frame(utterance)).ok();
         }
     }));
-    let analyser = Analyser { channel, line, sound: None, position: 0 };
+    let (finals, progress) = (channel.watch(), Progress::default());
+    let analyser = Analyser::new(channel, line, said.until, progress.clone(), feed.clone());
     let id = stream.id.clone();
     app.tracker.spawn_blocking(move || {
         if let Err(error) = analyser.run(heard) {
             tracing::error!(rtstream.id = %id, %error, "a live transcript broke off");
         }
     });
-    let teller = app.tracker.spawn(tell(app.clone(), stream.clone(), listeners.clone(), utterances));
-    running.insert(stream.id.clone(), Running { listeners, stop, teller });
+    let teller = app.tracker.spawn(tell(app.clone(), stream.clone(), listeners.clone(), said, utterances));
+    running.insert(stream.id.clone(), Running { listeners, stop, teller, feed, progress, finals });
     Ok(())
 }
 
@@ -176,8 +217,15 @@ pub(super) async fn finish(app: &App, id: &RtStreamId) {
 }
 
 /// Stores finals, then tells listeners; interims are only told.
-async fn tell(app: App, stream: RtStream, listeners: Listeners, mut frames: mpsc::UnboundedReceiver<TranscriptFrame>) {
-    while let Some(frame) = frames.recv().await {
+async fn tell(
+    app: App,
+    stream: RtStream,
+    listeners: Listeners,
+    mut said: Said,
+    mut frames: mpsc::UnboundedReceiver<TranscriptFrame>,
+) {
+    while let Some(mut frame) = frames.recv().await {
+        said.place(&mut frame);
         if frame.is_final && !frame.text.is_empty() {
             app.metrics.transcript_final(app.now() - frame.end);
             let record = TranscriptRecord {
@@ -200,87 +248,26 @@ async fn tell(app: App, stream: RtStream, listeners: Listeners, mut frames: mpsc
     }
 }
 
-/// Feed to speech, on a thread of its own.
-struct Analyser {
-    channel: LiveChannel,
-    line: Arc<TimeLine>,
-    sound: Option<(AacDecoder, SpeechResampler)>,
-    /// Samples given to the channel.
-    position: u64,
+/// Up to where an rtstream's transcript stands.
+struct Said {
+    until: WallTime,
 }
 
-impl Analyser {
-    fn run(mut self, mut heard: Ear) -> Result<()> {
-        let mut pcm = Vec::with_capacity(1024);
-        while let Some(said) = heard.blocking_recv() {
-            match said {
-                Heard::Codec(_, codec) => {
-                    if let Codec::Aac { rate, channels, .. } = codec {
-                        self.sound = Some((AacDecoder::new(&codec)?, SpeechResampler::new(rate, channels)));
-                    }
-                }
-                Heard::Sample(_, sample) => self.hear(&sample, &mut pcm)?,
-            }
+impl Said {
+    /// Nothing that follows a final begins before it ends: a publisher's clock may step back, what was said does not.
+    fn place(&mut self, frame: &mut TranscriptFrame) {
+        frame.start = frame.start.max(self.until);
+        frame.end = frame.end.max(frame.start);
+        let mut from = frame.start;
+        for word in &mut frame.words {
+            word.start = word.start.clamp(from, frame.end);
+            word.end = word.end.clamp(word.start, frame.end);
+            from = word.start;
         }
-        self.channel.finish()
-    }
-
-    fn hear(&mut self, sample: &Sample, pcm: &mut Vec<f32>) -> Result<()> {
-        let Some((decoder, resampler)) = &mut self.sound else { return Ok(()) };
-        pcm.clear();
-        if let Some(silence) = self.line.place(self.position, sample.wall) {
-            pcm.resize(silence.to_ticks(RATE) as usize, 0.0);
-            self.line.anchor(self.position + pcm.len() as u64, sample.wall);
-        }
-        resampler.push(decoder.decode(&sample.data), pcm);
-        self.position += pcm.len() as u64;
-        self.channel.push(pcm)
-    }
-}
-
-/// From positions in what was heard to wall time: a line that is set anew where the sound has a gap.
-#[derive(Default)]
-struct TimeLine(Mutex<Vec<(u64, WallTime)>>);
-
-impl TimeLine {
-    fn anchor(&self, position: u64, wall: WallTime) {
-        let mut anchors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if anchors.len() == MOST_ANCHORS {
-            anchors.remove(0);
-        }
-        anchors.push((position, wall));
-    }
-
-    fn wall(&self, at: MediaTime) -> WallTime {
-        let position = Span(at.0).to_ticks(RATE) as u64;
-        let anchors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = anchors.iter().rev().find(|(from, _)| *from <= position).or(anchors.first());
-        let (from, wall) = found.copied().unwrap_or_default();
-        wall + Span::of_ticks(position as i64 - from as i64, RATE)
-    }
-
-    /// Where sound of `wall` does not follow at `position`: how much silence is to be heard before time is set anew.
-    fn place(&self, position: u64, wall: WallTime) -> Option<Span> {
-        let anchors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((from, at)) = anchors.last().copied() else { return Some(Span::ZERO) };
-        let expected = at + Span::of_ticks(position as i64 - from as i64, RATE);
-        let off = wall - expected;
-        (off.0.abs() > TOLERANCE.0).then(|| off.clamp(Span::ZERO, MOST_SILENCE))
-    }
-
-    fn frame(&self, utterance: Utterance) -> TranscriptFrame {
-        let word = |w: vitascope_ai::speech::SpokenWord| Word {
-            text: w.text,
-            start: self.wall(w.start),
-            end: self.wall(w.end),
-        };
-        TranscriptFrame {
-            is_final: utterance.is_final,
-            start: self.wall(utterance.start),
-            end: self.wall(utterance.end),
-            words: utterance.words.into_iter().map(word).collect(),
-            text: utterance.text,
-            confidence: utterance.confidence,
+        if frame.is_final && !frame.text.is_empty() {
+            // The store tells finals apart by where they begin.
+            frame.end = frame.end.max(frame.start + Span(1));
+            self.until = frame.end;
         }
     }
 }
@@ -290,15 +277,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_become_wall_times_across_a_gap() {
-        let line = TimeLine::default();
-        let at = |seconds| WallTime(1_800_000_000_000_000) + Span::seconds(seconds);
-        assert_eq!(line.place(0, at(0)), Some(Span::ZERO), "the first sound sets the line");
-        line.anchor(0, at(0));
-        assert_eq!(line.place(16_000, at(1) + Span::millis(50)), None, "on the line");
-        assert_eq!(line.place(16_000, at(10)), Some(MOST_SILENCE));
-        line.anchor(48_000, at(10));
-        assert_eq!(line.wall(MediaTime(500_000)), at(0) + Span::millis(500));
-        assert_eq!(line.wall(MediaTime(4_000_000)), at(11));
+    fn finals_never_overlap_though_the_clock_steps_back() {
+        let at = |millis| WallTime(1_800_000_000_000_000) + Span::millis(millis);
+        let frame = |start, end, is_final| TranscriptFrame {
+            text: "no".into(),
+            is_final,
+            start: at(start),
+            end: at(end),
+            words: vec![Word { text: "no".into(), start: at(start), end: at(end) }],
+            confidence: 1.0,
+        };
+        let mut said = Said { until: at(500) };
+        let mut spans = Vec::new();
+        for (start, end) in [(400, 900), (1000, 2000), (1500, 1800), (1400, 2600)] {
+            for is_final in [false, true] {
+                let mut frame = frame(start, end, is_final);
+                said.place(&mut frame);
+                assert!(frame.words[0].start >= frame.start && frame.words[0].end <= frame.end);
+                spans.push((frame.start, frame.end, is_final));
+            }
+        }
+        let finals: Vec<_> = spans.iter().filter(|s| s.2).collect();
+        assert_eq!(
+            (finals[0].0, finals[1].0, finals[1].1),
+            (at(500), at(1000), at(2000)),
+            "only what overlaps is moved"
+        );
+        assert!(finals.windows(2).all(|f| f[0].1 <= f[1].0 && f[0].0 < f[1].0), "{finals:?}");
+        assert!(spans.windows(2).all(|f| !f[0].2 || f[0].1 <= f[1].0), "interims too: {spans:?}");
     }
 }

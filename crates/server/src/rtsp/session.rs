@@ -252,6 +252,7 @@ mod tests {
             api_key: Some("sk-test".to_owned()),
             allow_private_urls: false,
             speech_workers: 1,
+            transcribe: None,
             log: String::new(),
             log_json: false,
         };

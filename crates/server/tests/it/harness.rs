@@ -77,6 +77,7 @@ impl TestServer {
             api_key: Some(KEY.to_owned()),
             allow_private_urls: false,
             speech_workers: 1,
+            transcribe: None,
             log: String::new(),
             log_json: false,
         };
