@@ -29,6 +29,11 @@ macro_rules! ids {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// When it was minted, to the millisecond, if it is one of ours.
+            pub fn minted_at(&self) -> Option<WallTime> {
+                minted_at(self.0.strip_prefix($prefix)?)
+            }
         }
 
         impl fmt::Display for $name {
@@ -73,6 +78,11 @@ fn uuid_v7(now: WallTime, random: [u8; 10]) -> uuid::Uuid {
     uuid::Builder::from_unix_timestamp_millis((now.0 / 1000).max(0) as u64, &random).into_uuid()
 }
 
+fn minted_at(uuid: &str) -> Option<WallTime> {
+    let (seconds, nanos) = uuid::Uuid::try_parse(uuid).ok()?.get_timestamp()?.to_unix();
+    Some(WallTime(i64::try_from(seconds).ok()? * crate::time::SECOND + i64::from(nanos / 1000)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +94,8 @@ mod tests {
         let late = RtStreamId::mint(WallTime(2_000_000), [0; 10]);
         assert!(early < late);
         assert_eq!(early.as_str().parse::<RtStreamId>().unwrap(), early);
+        assert_eq!(late.minted_at(), Some(WallTime(2_000_000)));
+        assert_eq!("rts-2".parse::<RtStreamId>().unwrap().minted_at(), None);
     }
 
     #[test]

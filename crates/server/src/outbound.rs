@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use serde_json::Value;
 use vitascope_model::error::Context;
+use vitascope_model::event::Attempt;
 use vitascope_model::{Error, Result};
 
 use crate::config::Config;
@@ -72,21 +72,29 @@ impl Outbound {
         Ok(())
     }
 
-    /// Posts JSON; any 2xx is success.
-    pub async fn post_callback(&self, url: &str, body: &Value) -> Result<()> {
-        self.check(url)?;
-        let response = self
-            .client
-            .post(url)
-            .json(body)
-            .send()
-            .await
-            .map_err(|e| Error::unavailable("the callback could not be delivered").because(e))?;
-        let status = response.status();
-        if status.is_success() {
-            Ok(())
-        } else {
-            Err(Error::unavailable(format!("the callback was answered with {status}")))
+    /// Posts JSON text; any 2xx is success.
+    pub async fn post_callback(&self, url: &str, headers: &[(&'static str, String)], body: String) -> Attempt {
+        if let Err(error) = self.check(url) {
+            return Attempt { response_code: None, error: Some(error) };
+        }
+        let mut request = self.client.post(url).header("content-type", "application/json").body(body);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        match request.send().await.map(|response| response.status()) {
+            Ok(status) => {
+                let refused = || Error::unavailable(format!("the callback was answered with {status}"));
+                let error = (!status.is_success()).then(refused);
+                Attempt { response_code: Some(status.as_u16()), error }
+            }
+            Err(error) => {
+                let why = if error.is_timeout() {
+                    format!("the callback did not answer within {} s", TIMEOUT.as_secs())
+                } else {
+                    "the callback could not be reached".to_owned()
+                };
+                Attempt { response_code: None, error: Some(Error::unavailable(why).because(error)) }
+            }
         }
     }
 }

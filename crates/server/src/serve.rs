@@ -38,11 +38,13 @@ pub async fn run(config: Config) -> Result<()> {
 
 /// Takes up what an earlier process left, then starts everything that runs by itself.
 pub async fn start(app: &App, rtsp_door: TcpListener) -> Result<()> {
+    events::begin(app).await?;
     recording::recover_journals(app).await?;
     app.spawn(events::run_relay(app.clone()));
     app.spawn(events::run_webhooks(app.clone()));
     app.spawn(events::run_passes(app.clone()));
     app.spawn(jobs::run(app.clone()));
+    app.spawn(jobs::run_upkeep(app.clone()));
     app.spawn(rtsp::serve(app.clone(), rtsp_door));
     live::session::resume(app).await
 }

@@ -5,8 +5,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use vitascope_model::capture::SessionState;
-use vitascope_model::event::SessionEvent;
+use vitascope_model::event::{Event, Webhook};
 use vitascope_model::id::{CaptureSessionId, EventId, UserId};
 use vitascope_model::{Result, WallTime};
 use vitascope_store::{Store, outbox};
@@ -63,16 +62,17 @@ async fn write(store: Store, round: usize, writer: usize, each: usize) -> Result
         let at = WallTime((round * 1_000_000 + writer * 10_000 + n) as i64);
         let mut unique = [0; 10];
         unique[2..].copy_from_slice(&at.0.to_be_bytes());
-        let event = SessionEvent {
+        let session = CaptureSessionId::mint(WallTime(writer as i64), [0; 10]);
+        let body = format!(r#"{{"version":"2","event":"capture_session.active","capture_session_id":"{session}"}}"#);
+        let event = Event {
             id: EventId::mint(at, unique),
             owner: UserId::mint(WallTime(0), [0; 10]),
             collection_id: None,
-            session_id: CaptureSessionId::mint(WallTime(writer as i64), [0; 10]),
-            state: SessionState::Active,
+            session_id: Some(session),
+            name: "capture_session.active".to_owned(),
             at,
-            end_user_id: Some("bench".to_owned()),
-            ws_connection_id: None,
-            callback_url: Some("http://127.0.0.1/hook".to_owned()),
+            frame: None,
+            webhook: Some(Webhook { url: "http://127.0.0.1/hook".to_owned(), body }),
         };
         store.write(move |tx| Box::pin(async move { outbox::insert(tx, &event).await })).await?;
     }

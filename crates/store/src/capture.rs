@@ -139,6 +139,13 @@ impl Store {
         self.with_channels(rows).await
     }
 
+    /// Sessions that still wait for a recorder although they were made before `moment`.
+    pub async fn list_sessions_created_before(&self, moment: WallTime) -> Result<Vec<CaptureSessionId>> {
+        const SQL: &str = "select id from capture_session where state = 'created' and created_at_us < $1 order by id";
+        let found: Vec<String> = sqlx::query_scalar(SQL).bind(moment.0).fetch_all(&self.readers).await.or_broken()?;
+        found.into_iter().map(|id| id.parse()).collect()
+    }
+
     pub async fn count_sessions(&self) -> Result<Vec<(String, i64)>> {
         const SQL: &str = "select state, count(*) from capture_session group by state order by state";
         sqlx::query_as(SQL).fetch_all(&self.readers).await.or_broken()

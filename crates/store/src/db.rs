@@ -24,6 +24,7 @@ use crate::writer::{Writer, Written};
 /// Forward only; a released file is never edited. The number is the file's.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "init", include_str!("../migrations/sqlite/0001_init.sql")),
+    (4, "event", include_str!("../migrations/sqlite/0004_event.sql")),
     (8, "scopes", include_str!("../migrations/sqlite/0008_scopes.sql")),
 ];
 

@@ -4,7 +4,9 @@
 
 pub mod capture;
 pub mod collection;
+pub mod connection;
 mod db;
+pub mod delivery;
 pub mod job;
 mod kept;
 mod objects;
@@ -17,6 +19,7 @@ pub mod track;
 pub mod transcript;
 pub mod user;
 pub mod video;
+pub mod webhook_secret;
 mod writer;
 
 pub use db::{Store, Tx, Work};

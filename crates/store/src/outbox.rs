@@ -1,107 +1,168 @@
-//! The outbox: what happened, in order, with whom it is still owed to. Sockets are told once; webhooks until they answer.
+//! The outbox: what happened, in order, and which sockets are told. Rows are written in the transaction that made them true and never change;
+//! a socket that comes back reads on where it was. What webhooks are owed is in `delivery.rs`.
 
 use sqlx::FromRow;
-use vitascope_model::capture::SessionState;
-use vitascope_model::event::SessionEvent;
-use vitascope_model::{Result, Span, WallTime};
+use vitascope_model::event::{Audience, Event};
+use vitascope_model::id::{CollectionId, ConnectionId, EventId, UserId};
+use vitascope_model::{Result, WallTime};
 
-use crate::db::{OrBroken, unreadable};
-use crate::{Store, Tx};
+use crate::db::OrBroken;
+use crate::{Store, Tx, delivery};
 
 #[derive(FromRow)]
-struct EventRow {
-    id: String,
+struct ToldRow {
+    seq: i64,
     user_id: String,
     collection_id: Option<String>,
-    session_id: String,
-    state: String,
-    at_us: i64,
-    end_user_id: Option<String>,
-    ws_connection_id: Option<String>,
-    callback_url: Option<String>,
+    line: Option<String>,
+    frame: Option<String>,
+}
+
+#[derive(FromRow)]
+struct MissedRow {
     seq: i64,
-    attempt: i64,
+    collection_id: Option<String>,
+    frame: String,
 }
 
-/// An event with its place in the outbox.
+/// An event for one line of connections, or none if no socket is told.
 #[derive(Clone, Debug)]
-pub struct Owed {
+pub struct Told {
     pub seq: i64,
-    /// Deliveries tried so far.
-    pub attempt: i64,
-    pub event: SessionEvent,
+    pub owner: UserId,
+    pub collection: Option<CollectionId>,
+    pub line: Option<String>,
+    pub frame: Option<String>,
 }
 
-impl EventRow {
-    fn into_model(self) -> Result<Owed> {
-        let event = SessionEvent {
-            id: self.id.parse()?,
-            owner: self.user_id.parse()?,
-            collection_id: self.collection_id.map(|id| id.parse()).transpose()?,
-            session_id: self.session_id.parse()?,
-            state: SessionState::parse(&self.state).ok_or_else(|| unreadable("session state", &self.state))?,
-            at: WallTime(self.at_us),
-            end_user_id: self.end_user_id,
-            ws_connection_id: self.ws_connection_id.map(|id| id.parse()).transpose()?,
-            callback_url: self.callback_url,
-        };
-        Ok(Owed { seq: self.seq, attempt: self.attempt, event })
+impl ToldRow {
+    fn into_model(self) -> Result<Told> {
+        let ToldRow { seq, line, frame, .. } = self;
+        let collection = self.collection_id.map(|id| id.parse()).transpose()?;
+        Ok(Told { seq, owner: self.user_id.parse()?, collection, line, frame })
+    }
+}
+
+/// What a connection hears: events for its line, and, if an API key opened it, those for the whole account.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    pub owner: UserId,
+    pub line: ConnectionId,
+    pub whole_account: bool,
+}
+
+impl Heard {
+    pub fn account(&self) -> Option<&str> {
+        self.whole_account.then(|| self.owner.as_str())
+    }
+}
+
+/// An event that a line of connections was told.
+#[derive(Clone, Debug)]
+pub struct Missed {
+    pub seq: i64,
+    pub collection: Option<CollectionId>,
+    pub frame: String,
+}
+
+impl MissedRow {
+    fn into_model(self) -> Result<Missed> {
+        let collection = self.collection_id.map(|id| id.parse()).transpose()?;
+        Ok(Missed { seq: self.seq, collection, frame: self.frame })
     }
 }
 
 impl Store {
-    /// Events that no socket was told yet, oldest first.
-    pub async fn list_untold(&self, limit: i64) -> Result<Vec<Owed>> {
-        const SQL: &str = "select * from outbox where told_at_us is null order by seq limit $1";
-        let rows: Vec<EventRow> = sqlx::query_as(SQL).bind(limit).fetch_all(&self.readers).await.or_broken()?;
-        rows.into_iter().map(EventRow::into_model).collect()
+    /// The newest event there is.
+    pub async fn newest_event(&self) -> Result<i64> {
+        const SQL: &str = "select coalesce(max(seq), 0) from event";
+        sqlx::query_scalar(SQL).fetch_one(&self.readers).await.or_broken()
     }
 
-    /// The oldest event owed to a webhook of each session: a later one waits for it, so order is kept.
-    pub async fn list_owed(&self, now: WallTime) -> Result<Vec<Owed>> {
-        const SQL: &str = "select * from outbox o where delivered_at_us is null and next_attempt_us <= $1 and seq = (
-            select min(seq) from outbox where session_id = o.session_id and delivered_at_us is null) order by seq";
-        let rows: Vec<EventRow> = sqlx::query_as(SQL).bind(now.0).fetch_all(&self.readers).await.or_broken()?;
-        rows.into_iter().map(EventRow::into_model).collect()
+    /// The next `limit` events after `seq`, each once for every line that is told, in order.
+    pub async fn list_events_after(&self, seq: i64, limit: i64) -> Result<Vec<Told>> {
+        const SQL: &str = "select e.seq, e.user_id, e.collection_id, t.line, e.frame
+            from (select seq, user_id, collection_id, frame from event where seq > $1 order by seq limit $2) e
+            left join event_to t on t.seq = e.seq order by e.seq";
+        let rows: Vec<ToldRow> =
+            sqlx::query_as(SQL).bind(seq).bind(limit).fetch_all(&self.readers).await.or_broken()?;
+        rows.into_iter().map(ToldRow::into_model).collect()
     }
 
-    /// When the next delivery is due, if one is owed.
-    pub async fn next_delivery_due(&self) -> Result<Option<WallTime>> {
-        const SQL: &str = "select min(next_attempt_us) from outbox o where delivered_at_us is null and seq = (
-            select min(seq) from outbox where session_id = o.session_id and delivered_at_us is null)";
-        let due: Option<i64> = sqlx::query_scalar(SQL).fetch_one(&self.readers).await.or_broken()?;
-        Ok(due.map(WallTime))
+    /// What a line and its whole account were told after `after` and up to `up_to`, oldest first.
+    pub async fn list_missed(&self, heard: &Heard, after: i64, up_to: i64, limit: i64) -> Result<Vec<Missed>> {
+        const SQL: &str = "select t.seq, e.collection_id, e.frame from event_to t join event e on e.seq = t.seq
+            where t.line in ($1, $2) and t.seq > $4 and t.seq <= $5 and e.user_id = $3 and e.frame is not null
+            order by t.seq limit $6";
+        let query = sqlx::query_as(SQL).bind(heard.line.as_str()).bind(heard.account()).bind(heard.owner.as_str());
+        let query = query.bind(after).bind(up_to).bind(limit);
+        let rows: Vec<MissedRow> = query.fetch_all(&self.readers).await.or_broken()?;
+        rows.into_iter().map(MissedRow::into_model).collect()
+    }
+
+    /// Whether something is kept that was told before `told`, or was delivered before `delivered`.
+    pub async fn has_old_events(&self, told: WallTime, delivered: WallTime) -> Result<bool> {
+        const SQL: &str = "select exists (select 1 from event e where e.at_us < $1
+                and (exists (select 1 from event_to t where t.seq = e.seq)
+                    or not exists (select 1 from delivery d where d.seq = e.seq)))
+            or exists (select 1 from event e join delivery d on d.seq = e.seq where e.at_us < $2 and d.state <> 'pending')";
+        sqlx::query_scalar(SQL).bind(told.0).bind(delivered.0).fetch_one(&self.readers).await.or_broken()
+    }
+
+    /// Where an event of this user stands in the order, while it is kept.
+    pub async fn find_event_seq(&self, user: &UserId, id: &EventId) -> Result<Option<i64>> {
+        const SQL: &str = "select seq from event where id = $1 and user_id = $2";
+        let query = sqlx::query_scalar(SQL).bind(id.as_str()).bind(user.as_str());
+        query.fetch_optional(&self.readers).await.or_broken()
+    }
+
+    /// The newest event of a line (or of its account) that is not kept any more.
+    pub async fn find_forgotten(&self, heard: &Heard) -> Result<Option<(i64, EventId)>> {
+        const SQL: &str = "select seq, event_id from forgotten where line in ($1, $2) order by seq desc limit 1";
+        let query = sqlx::query_as(SQL).bind(heard.line.as_str()).bind(heard.account());
+        let found: Option<(i64, String)> = query.fetch_optional(&self.readers).await.or_broken()?;
+        found.map(|(seq, id)| Ok((seq, id.parse()?))).transpose()
     }
 }
 
-/// An event without a webhook is owed to none.
-pub async fn insert(tx: &mut Tx, e: &SessionEvent) -> Result<()> {
-    const SQL: &str =
-        "insert into outbox (id, user_id, session_id, state, at_us, end_user_id, ws_connection_id, callback_url,
-        delivered_at_us, attempt, next_attempt_us, collection_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $5, $10)";
-    let query = sqlx::query(SQL).bind(e.id.as_str()).bind(e.owner.as_str()).bind(e.session_id.as_str());
-    let query = query.bind(e.state.as_str()).bind(e.at.0).bind(e.end_user_id.as_deref());
-    let query = query.bind(e.ws_connection_id.as_ref().map(|c| c.as_str())).bind(e.callback_url.as_deref());
-    let query = query.bind(e.callback_url.is_none().then_some(e.at.0));
-    query.bind(e.collection_id.as_ref().map(|c| c.as_str())).execute(tx).await.or_broken()?;
-    Ok(())
+/// Writes down what happened; its place in the order. Connections that took another's place are told under the first of their line.
+pub async fn insert(tx: &mut Tx, e: &Event) -> Result<i64> {
+    const EVENT: &str = "insert into event (id, user_id, collection_id, session_id, name, at_us, frame)
+        values ($1, $2, $3, $4, $5, $6, $7) returning seq";
+    const TO: &str = "insert into event_to (line, seq)
+        values (coalesce((select line from connection where id = $1 and user_id = $3), $1), $2) on conflict do nothing";
+    let query = sqlx::query_scalar(EVENT).bind(e.id.as_str()).bind(e.owner.as_str());
+    let query = query.bind(e.collection_id.as_ref().map(|c| c.as_str()));
+    let query = query.bind(e.session_id.as_ref().map(|s| s.as_str())).bind(&e.name).bind(e.at.0);
+    let query = query.bind(e.frame.as_ref().map(|f| f.text.as_str()));
+    let seq: i64 = query.fetch_one(&mut *tx).await.or_broken()?;
+    let lines = match e.frame.as_ref().map(|f| &f.to) {
+        Some(Audience::Connections(to)) => to.iter().map(ConnectionId::as_str).collect(),
+        Some(Audience::Account) => vec![e.owner.as_str()],
+        None => Vec::new(),
+    };
+    for line in lines {
+        sqlx::query(TO).bind(line).bind(seq).bind(e.owner.as_str()).execute(&mut *tx).await.or_broken()?;
+    }
+    if let Some(webhook) = &e.webhook {
+        delivery::insert(tx, seq, e, webhook).await?;
+    }
+    Ok(seq)
 }
 
-pub async fn set_told(tx: &mut Tx, up_to: i64, now: WallTime) -> Result<()> {
-    const SQL: &str = "update outbox set told_at_us = $2 where seq <= $1 and told_at_us is null";
-    sqlx::query(SQL).bind(up_to).bind(now.0).execute(tx).await.or_broken()?;
-    Ok(())
-}
-
-/// Delivered, or given up with what went wrong: either way the next one may go.
-pub async fn set_delivered(tx: &mut Tx, seq: i64, now: WallTime, error: Option<&str>) -> Result<()> {
-    const SQL: &str = "update outbox set delivered_at_us = $2, attempt = attempt + 1, last_error = $3 where seq = $1";
-    sqlx::query(SQL).bind(seq).bind(now.0).bind(error).execute(tx).await.or_broken()?;
-    Ok(())
-}
-
-pub async fn set_failed_once(tx: &mut Tx, seq: i64, now: WallTime, wait: Span, error: &str) -> Result<()> {
-    const SQL: &str = "update outbox set attempt = attempt + 1, next_attempt_us = $2, last_error = $3 where seq = $1";
-    sqlx::query(SQL).bind(seq).bind((now + wait).0).bind(error).execute(tx).await.or_broken()?;
-    Ok(())
+/// Forgets what sockets were told before `before`, and notes up to where; then the events that no webhook needs either.
+pub async fn forget(tx: &mut Tx, before: WallTime) -> Result<u64> {
+    const NEWEST: &str = "select max(seq) from event where at_us < $1";
+    const NOTE: &str = "insert into forgotten (line, seq, event_id) select t.line, max(t.seq), max(e.id)
+        from event_to t join event e on e.seq = t.seq where t.seq <= $1 group by t.line
+        on conflict (line) do update set seq = excluded.seq, event_id = excluded.event_id";
+    const TO: &str = "delete from event_to where seq <= $1";
+    const EVENTS: &str =
+        "delete from event where seq <= $1 and not exists (select 1 from delivery d where d.seq = event.seq)";
+    let newest: Option<i64> = sqlx::query_scalar(NEWEST).bind(before.0).fetch_one(&mut *tx).await.or_broken()?;
+    let Some(newest) = newest else { return Ok(0) };
+    sqlx::query(NOTE).bind(newest).execute(&mut *tx).await.or_broken()?;
+    let told = sqlx::query(TO).bind(newest).execute(&mut *tx).await.or_broken()?.rows_affected();
+    sqlx::query(EVENTS).bind(newest).execute(&mut *tx).await.or_broken()?;
+    Ok(told)
 }

@@ -2,15 +2,16 @@
 //! Every change of state goes through `advance`, which writes state, event and follow-up job in one transaction.
 
 use vitascope_model::capture::{CaptureSession, Category, Channel, Failure, MediaKind, SessionState};
-use vitascope_model::event::SessionEvent;
 use vitascope_model::id::{CaptureSessionId, CollectionId, ConnectionId, EventId, JobId, RtStreamId, UserId};
 use vitascope_model::rtstream::{RtStream, RtStreamState, Transcription};
+use vitascope_model::stream::Video;
 use vitascope_model::{Error, Result, WallTime};
 use vitascope_store::job::NewJob;
 use vitascope_store::{Tx, capture, job, outbox, rtstream};
 
 use super::account::Caller;
 use super::{App, mint};
+use crate::events::frames::session_event;
 use crate::{jobs, random};
 
 /// More channels than any desk has.
@@ -61,12 +62,12 @@ pub async fn create(app: &App, owner: &UserId, new: NewSession) -> Result<Captur
         created_at: now,
         state_changed_at: now,
     };
-    let (row, event) = (session.clone(), mint!(app, EventId));
+    let (row, event) = (session.clone(), session_event(app, &session, None, mint!(app, EventId), now));
     app.store
         .write(move |tx| {
             Box::pin(async move {
                 capture::insert(tx, &row).await?;
-                outbox::insert(tx, &event_of(&row, event, now)).await
+                outbox::insert(tx, &event).await
             })
         })
         .await?;
@@ -87,7 +88,7 @@ pub async fn start(app: &App, caller: &Caller, id: &CaptureSessionId, start: Sta
     let now = app.now();
     let streams: Vec<(Channel, RtStream)> = start.channels.into_iter().map(|c| grow(app, &found, c, now)).collect();
     let (started_by, client_id) = (caller.token().map(str::to_owned), caller.end_user_id.clone());
-    let (session_id, event) = (id.clone(), mint!(app, EventId));
+    let (session_id, step) = (id.clone(), Step::to(app, SessionState::Starting));
     let session = app
         .store
         .write(move |tx| {
@@ -99,7 +100,7 @@ pub async fn start(app: &App, caller: &Caller, id: &CaptureSessionId, start: Sta
                 let connection = start.ws_connection_id.as_ref().map(ConnectionId::as_str);
                 let (by, callback) = (started_by.as_deref(), start.callback_url.as_deref());
                 capture::set_start(tx, &session_id, by, client_id.as_deref(), connection, callback).await?;
-                let moved = change(tx, &session_id, SessionState::Starting, None, event, now).await?;
+                let moved = change(tx, &session_id, step).await?;
                 moved.ok_or_else(|| {
                     Error::conflict(format!("capture session {session_id} was started by somebody else"))
                 })
@@ -130,12 +131,13 @@ pub async fn stop(app: &App, caller: &Caller, id: &CaptureSessionId) -> Result<C
 
 /// Moves a session on if the table of states allows it from where it is; tells whether it did.
 pub async fn advance(app: &App, id: &CaptureSessionId, to: SessionState, failure: Option<Failure>) -> Result<bool> {
-    let (session_id, event, export, now) = (id.clone(), mint!(app, EventId), mint!(app, JobId), app.now());
+    let step = Step { failure, ..Step::to(app, to) };
+    let (session_id, export, now) = (id.clone(), mint!(app, JobId), step.at);
     let moved = app
         .store
         .write(move |tx| {
             Box::pin(async move {
-                let Some(session) = change(tx, &session_id, to, failure, event, now).await? else { return Ok(false) };
+                let Some(session) = change(tx, &session_id, step).await? else { return Ok(false) };
                 let over = matches!(to, SessionState::Stopped | SessionState::Failed);
                 for channel in session.channels.iter().filter(|_| over) {
                     rtstream::set_state(tx, &channel.rtstream_id, RtStreamState::Stopped).await?;
@@ -156,39 +158,40 @@ pub async fn advance(app: &App, id: &CaptureSessionId, to: SessionState, failure
     Ok(moved)
 }
 
-/// The change of state itself, inside a transaction: the session as it is now, or `None` if it may not go there.
-pub(super) async fn change(
-    tx: &mut Tx,
-    id: &CaptureSessionId,
+/// A change of state that is about to happen.
+pub(super) struct Step {
+    app: App,
     to: SessionState,
-    failure: Option<Failure>,
+    at: WallTime,
     event: EventId,
-    now: WallTime,
-) -> Result<Option<CaptureSession>> {
+    failure: Option<Failure>,
+    /// What the session was exported as.
+    video: Option<Video>,
+}
+
+impl Step {
+    fn to(app: &App, to: SessionState) -> Step {
+        Step { app: app.clone(), to, at: app.now(), event: mint!(app, EventId), failure: None, video: None }
+    }
+
+    pub(super) fn exported_as(app: &App, video: Video) -> Step {
+        Step { video: Some(video), ..Step::to(app, SessionState::Exported) }
+    }
+}
+
+/// The change of state itself, inside a transaction: the session as it is now, or `None` if it may not go there.
+pub(super) async fn change(tx: &mut Tx, id: &CaptureSessionId, step: Step) -> Result<Option<CaptureSession>> {
+    let Step { app, to, at, event, failure, video } = step;
     let before = capture::load(tx, id).await?.ok_or_else(|| Error::not_found(format_args!("capture session {id}")))?;
     if !before.state.may_become(to) {
         return Ok(None);
     }
-    if !capture::move_to(tx, id, before.state, to, failure.as_ref(), now).await? {
+    if !capture::move_to(tx, id, before.state, to, failure.as_ref(), at).await? {
         return Ok(None);
     }
-    let after = CaptureSession { state: to, failure, state_changed_at: now, ..before };
-    outbox::insert(tx, &event_of(&after, event, now)).await?;
+    let after = CaptureSession { state: to, failure, state_changed_at: at, ..before };
+    outbox::insert(tx, &session_event(&app, &after, video.as_ref(), event, at)).await?;
     Ok(Some(after))
-}
-
-fn event_of(session: &CaptureSession, id: EventId, at: WallTime) -> SessionEvent {
-    SessionEvent {
-        id,
-        owner: session.owner.clone(),
-        collection_id: Some(session.collection_id.clone()),
-        session_id: session.id.clone(),
-        state: session.state,
-        at,
-        end_user_id: session.end_user_id.clone(),
-        ws_connection_id: session.ws_connection_id.clone(),
-        callback_url: session.callback_url.clone(),
-    }
 }
 
 fn export_job(id: JobId, session: &CaptureSession) -> NewJob {

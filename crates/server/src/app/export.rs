@@ -1,13 +1,14 @@
 //! Export: a finished session becomes a video that owns ranges of the tracks already recorded. No media is read, copied or encoded,
 //! so it takes the same time whatever the length.
 
-use vitascope_model::capture::{CaptureSession, Failure, MediaKind, SessionState};
-use vitascope_model::id::{CaptureSessionId, EventId, VideoId};
+use vitascope_model::capture::{CaptureSession, Failure, MediaKind};
+use vitascope_model::id::{CaptureSessionId, VideoId};
 use vitascope_model::rtstream::Track;
 use vitascope_model::stream::{AssetPart, Piece, Stream, Video};
 use vitascope_model::{Error, Result, TimeRange, WallTime};
 use vitascope_store::{capture, stream, video};
 
+use super::capture::{Step, change};
 use super::{App, mint};
 
 /// The session's video, made now or before; none if nothing was recorded, which is noted and no failure of the session.
@@ -52,14 +53,15 @@ async fn note_nothing_recorded(app: &App, id: CaptureSessionId) -> Result<()> {
 }
 
 async fn store_export(app: &App, session: CaptureSessionId, made: Video, plays: Stream) -> Result<()> {
-    let (event, now) = (mint!(app, EventId), app.now());
+    let now = app.now();
+    let step = Step::exported_as(app, made.clone());
     app.store
         .write(move |tx| {
             Box::pin(async move {
                 video::insert(tx, &made).await?;
                 stream::insert(tx, &Stream { title: Some(made.name.clone()), ..plays }, now).await?;
                 capture::set_exported(tx, &session, &made.id).await?;
-                let moved = super::capture::change(tx, &session, SessionState::Exported, None, event, now).await?;
+                let moved = change(tx, &session, step).await?;
                 moved.map(|_| ()).ok_or_else(|| Error::conflict(format!("capture session {session} is not stopped")))
             })
         })

@@ -4,11 +4,14 @@
 pub mod account;
 pub mod capture;
 pub mod collection;
+pub mod connection;
 pub mod export;
 pub mod playback;
 pub mod recording;
 pub mod stream;
 pub mod transcript;
+pub mod upkeep;
+pub mod webhook;
 
 use std::sync::Arc;
 
@@ -48,6 +51,8 @@ pub struct App {
     pub outbox_bell: Arc<Notify>,
     pub webhook_bell: Arc<Notify>,
     pub job_bell: Arc<Notify>,
+    /// Rung to look now at what is looked at each minute.
+    pub upkeep_bell: Arc<Notify>,
     /// Rung for all who wait when a job has ended.
     pub job_done: Arc<Notify>,
     /// Rung when a key or token may have lost what it had opened.
@@ -85,6 +90,7 @@ impl App {
             outbox_bell: Arc::default(),
             webhook_bell: Arc::default(),
             job_bell: Arc::default(),
+            upkeep_bell: Arc::default(),
             job_done: Arc::default(),
             pass_bell: Arc::default(),
             stream_secret: secret.into(),

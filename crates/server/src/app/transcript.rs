@@ -1,11 +1,12 @@
 //! Transcripts: whether an rtstream's speech is written down, and the records of what was said.
 
 use vitascope_model::capture::MediaKind;
+use vitascope_model::event::Event;
 use vitascope_model::id::ConnectionId;
 use vitascope_model::rtstream::{RtStream, RtStreamState};
 use vitascope_model::transcript::TranscriptRecord;
 use vitascope_model::{Error, Result};
-use vitascope_store::{rtstream, transcript};
+use vitascope_store::{outbox, rtstream, transcript};
 
 use super::App;
 use crate::live::transcribe;
@@ -36,7 +37,17 @@ pub async fn stop(app: &App, stream: &RtStream) -> Result<()> {
     app.store.write(move |tx| Box::pin(async move { rtstream::stop_transcription(tx, &id, now).await })).await
 }
 
-/// A final utterance. It is stored before any socket hears of it.
-pub async fn record_final(app: &App, record: TranscriptRecord) -> Result<()> {
-    app.store.write(move |tx| Box::pin(async move { transcript::insert(tx, &record).await })).await
+/// A final utterance, and the event of it: stored together, before any socket hears of it. Its place in the outbox.
+pub async fn record_final(app: &App, record: TranscriptRecord, event: Event) -> Result<i64> {
+    let seq = app
+        .store
+        .write(move |tx| {
+            Box::pin(async move {
+                transcript::insert(tx, &record).await?;
+                outbox::insert(tx, &event).await
+            })
+        })
+        .await?;
+    app.outbox_bell.notify_one();
+    Ok(seq)
 }

@@ -1,52 +1,93 @@
 //! The JSON of what is pushed: WebSocket frames and webhook bodies. One superset satisfies the readers of both SDKs' examples.
+//! An event's JSON is made once, when it is written down: what is told again is the same to the letter.
+//! A new kind of event is a function here, and an `outbox::insert` of what it returns in the transaction that makes it true.
 
 use serde_json::{Value, json};
+use vitascope_model::WallTime;
 use vitascope_model::capture::{CaptureSession, Channel, SessionState};
-use vitascope_model::event::SessionEvent;
+use vitascope_model::event::{Audience, Event, Frame, Webhook};
+use vitascope_model::id::{ConnectionId, EventId};
 use vitascope_model::rtstream::RtStream;
-use vitascope_model::{Result, WallTime};
+use vitascope_model::stream::Video;
 
 use crate::app::{App, stream};
 use crate::live::transcribe::TranscriptFrame;
 
-/// The first frame of a connection: it holds the id by which calls bind to it.
-pub(super) fn hello(connection_id: &str) -> String {
-    json!({ "channel": "connection", "connection_id": connection_id, "status": "connected" }).to_string()
+/// The first frame of a connection: it holds the id by which calls bind to it, and whose place it takes.
+pub(crate) fn hello(id: &ConnectionId, line: &ConnectionId) -> String {
+    let resumed = (id != line).then(|| line.as_str());
+    json!({ "channel": "connection", "connection_id": id.as_str(), "status": "connected", "resumed": resumed })
+        .to_string()
 }
 
-/// A change of a session's state: the body of the webhook, which a socket gets under `channel: capture_session`.
-pub(super) async fn session_event(app: &App, event: &SessionEvent) -> Result<Value> {
-    Ok(json!({
-        "version": "2",
-        "event": format!("capture_session.{}", event.state.as_str()),
-        "event_id": event.id.as_str(),
-        "timestamp": event.at.to_string(),
-        "capture_session_id": event.session_id.as_str(),
-        "end_user_id": event.end_user_id,
-        "status": event.state.as_str(),
-        "data": session_facts(app, event).await?,
-    }))
+/// Said after `hello` to a client that comes back too late: what it missed between these times is not kept any more.
+pub(crate) fn lost(id: &ConnectionId, since: Option<WallTime>, until: WallTime) -> String {
+    json!({
+        "channel": "connection",
+        "event": "connection.events_lost",
+        "connection_id": id.as_str(),
+        "status": "events_lost",
+        "data": {
+            "from": since.map(|at| at.to_string()),
+            "until": until.to_string(),
+            "message": "events between these times are not kept any more; read sessions and transcripts to learn their state",
+        },
+    })
+    .to_string()
 }
 
-/// The same for a socket: clients look for `channel`, and some for the status inside `data`.
-pub(super) fn session_frame(body: &Value) -> String {
-    let mut frame = body.clone();
-    frame["channel"] = json!("capture_session");
-    frame["data"]["status"] = body["status"].clone();
-    frame.to_string()
-}
-
-async fn session_facts(app: &App, event: &SessionEvent) -> Result<Value> {
-    let Some(session) = app.store.find_session(&event.session_id).await? else { return Ok(json!({})) };
-    Ok(match event.state {
+/// A session has come to the state it is in; `video` is its export's.
+pub(crate) fn session_event(
+    app: &App,
+    session: &CaptureSession,
+    video: Option<&Video>,
+    id: EventId,
+    at: WallTime,
+) -> Event {
+    let data = match session.state {
         SessionState::Active => json!({ "rtstreams": session.channels.iter().map(channel).collect::<Vec<_>>() }),
-        SessionState::Exported => exported(app, &session).await?,
+        SessionState::Exported => video.map_or(json!({}), |video| exported(app, video)),
         SessionState::Failed => {
             let failure = session.failure.as_ref();
             json!({ "error": { "code": failure.map(|f| &f.code), "message": failure.map(|f| &f.message) } })
         }
         SessionState::Created | SessionState::Starting | SessionState::Stopping | SessionState::Stopped => json!({}),
-    })
+    };
+    session_news(session, session.state.as_str(), data, id, at)
+}
+
+/// Anything that a session's own sockets and webhook are told: `what` becomes `capture_session.{what}`.
+/// On a socket it stands under `channel: capture_session`, with the status inside `data` too, where some look for it.
+pub(crate) fn session_news(session: &CaptureSession, what: &str, data: Value, id: EventId, at: WallTime) -> Event {
+    let name = format!("capture_session.{what}");
+    let status = session.state.as_str();
+    let body = json!({
+        "version": "2",
+        "event": name,
+        "event_id": id.as_str(),
+        "timestamp": at.to_string(),
+        "capture_session_id": session.id.as_str(),
+        "end_user_id": session.end_user_id,
+        "status": status,
+        "data": data,
+    });
+    let webhook = session.callback_url.clone().map(|url| Webhook { url, body: body.to_string() });
+    let frame = session.ws_connection_id.clone().map(|connection| {
+        let mut frame = body;
+        frame["channel"] = json!("capture_session");
+        frame["data"]["status"] = json!(status);
+        Frame { text: frame.to_string(), to: Audience::Connections(vec![connection]) }
+    });
+    Event {
+        id,
+        owner: session.owner.clone(),
+        collection_id: Some(session.collection_id.clone()),
+        session_id: Some(session.id.clone()),
+        name,
+        at,
+        frame,
+        webhook,
+    }
 }
 
 fn channel(channel: &Channel) -> Value {
@@ -58,21 +99,46 @@ fn channel(channel: &Channel) -> Value {
     })
 }
 
-async fn exported(app: &App, session: &CaptureSession) -> Result<Value> {
-    let Some(id) = &session.exported_video_id else { return Ok(json!({})) };
-    let Some(video) = app.store.find_video(id).await? else { return Ok(json!({ "exported_video_id": id.as_str() })) };
-    Ok(json!({
-        "exported_video_id": id.as_str(),
+fn exported(app: &App, video: &Video) -> Value {
+    json!({
+        "exported_video_id": video.id.as_str(),
         // Some apps read this older name.
-        "video_id": id.as_str(),
+        "video_id": video.id.as_str(),
         "stream_url": app.config.url(&stream::video_playlist_path(&video.stream_id)),
         "player_url": app.config.url(&stream::player_path(&video.stream_id)),
         "duration": video.length.to_seconds(),
-    }))
+    })
 }
 
-/// What was said. `start` and `end` are epoch seconds.
-pub(super) fn transcript(stream: &RtStream, frame: &TranscriptFrame, now: WallTime) -> String {
+/// A final utterance, for those who listen.
+pub(crate) fn final_event(
+    stream: &RtStream,
+    frame: &TranscriptFrame,
+    to: Vec<ConnectionId>,
+    id: EventId,
+    at: WallTime,
+) -> Event {
+    let mut body = transcript(stream, frame, at);
+    body["event_id"] = json!(id.as_str());
+    Event {
+        id,
+        owner: stream.owner.clone(),
+        collection_id: Some(stream.collection_id.clone()),
+        session_id: stream.session_id.clone(),
+        name: "transcript.final".to_owned(),
+        at,
+        frame: (!to.is_empty()).then(|| Frame { text: body.to_string(), to: Audience::Connections(to) }),
+        webhook: None,
+    }
+}
+
+/// What was said so far. It is told once and not kept, so it bears no event id.
+pub(crate) fn interim(stream: &RtStream, frame: &TranscriptFrame, now: WallTime) -> String {
+    transcript(stream, frame, now).to_string()
+}
+
+/// `start` and `end` are epoch seconds.
+fn transcript(stream: &RtStream, frame: &TranscriptFrame, now: WallTime) -> Value {
     let words: Vec<Value> = frame
         .words
         .iter()
@@ -93,5 +159,4 @@ pub(super) fn transcript(stream: &RtStream, frame: &TranscriptFrame, now: WallTi
             "words": words,
         },
     })
-    .to_string()
 }

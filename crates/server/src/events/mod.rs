@@ -1,13 +1,17 @@
-//! Telling the world: sockets at once, webhooks until they answer. What happened comes from the outbox, in order;
-//! live transcript frames come straight from the analyser. The JSON that is pushed is made in `frames.rs` and nowhere else.
+//! Telling the world: sockets at once, webhooks until they answer. What happened comes from the outbox, in order, and is kept for a day;
+//! interim transcripts come straight from the analyser and are told at most once. The JSON that is pushed is made in `frames.rs` and nowhere else.
 
-mod frames;
+pub(crate) mod frames;
+mod hub;
 mod passes;
 mod relay;
+mod signature;
 mod sockets;
 mod webhook;
 
+pub use hub::{Ended, Place, Text};
 pub use passes::run as run_passes;
-pub use relay::run as run_relay;
-pub use sockets::{Connection, Ended, Sockets};
+pub use relay::{begin, run as run_relay};
+pub use signature::secret_of;
+pub use sockets::{Connection, Sockets};
 pub use webhook::run as run_webhooks;

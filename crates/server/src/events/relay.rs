@@ -1,23 +1,31 @@
-//! Outbox to sockets: each event once, in order, as soon as its commit rings the bell.
+//! Outbox to sockets: each event once, in order, as soon as its commit rings the bell. Where it stands is only in memory:
+//! after a restart nobody is connected, and who comes back says what it heard last.
+
+use std::time::Duration;
 
 use vitascope_model::Result;
-use vitascope_store::outbox;
 
-use super::frames;
-use super::sockets::Place;
 use crate::app::App;
 
 /// Events taken at a time.
 const BATCH: i64 = 64;
+/// After the database failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Before the doors open: what is in the outbox by now is read by those who come back, and told to nobody else.
+pub async fn begin(app: &App) -> Result<()> {
+    app.sockets.begin_after(app.store.newest_event().await?);
+    Ok(())
+}
 
 /// Runs until shutdown.
 pub async fn run(app: App) {
     loop {
-        if let Err(error) = tell_all(&app).await {
-            tracing::error!(%error, "events could not be told to sockets");
-        }
+        let failed =
+            tell_all(&app).await.inspect_err(|error| tracing::error!(%error, "events could not be told")).is_err();
         tokio::select! {
             () = app.outbox_bell.notified() => {}
+            () = tokio::time::sleep(RETRY), if failed => {}
             () = app.shutdown.cancelled() => return,
         }
     }
@@ -25,17 +33,11 @@ pub async fn run(app: App) {
 
 async fn tell_all(app: &App) -> Result<()> {
     loop {
-        let events = app.store.list_untold(BATCH).await?;
-        let Some(last) = events.last().map(|e| e.seq) else { return Ok(()) };
-        for owed in &events {
-            if let Some(connection) = &owed.event.ws_connection_id {
-                let body = frames::session_event(app, &owed.event).await?;
-                let at = Place { owner: &owed.event.owner, collection: owed.event.collection_id.as_ref() };
-                app.sockets.send(at, connection, frames::session_frame(&body));
-            }
+        let told = app.store.list_events_after(app.sockets.told(), BATCH).await?;
+        if told.is_empty() {
+            return Ok(());
         }
-        let now = app.now();
-        app.store.write(move |tx| Box::pin(async move { outbox::set_told(tx, last, now).await })).await?;
+        app.sockets.tell(told);
         app.webhook_bell.notify_one();
     }
 }

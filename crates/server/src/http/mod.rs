@@ -18,6 +18,7 @@ mod transcription;
 mod unbuilt;
 mod user;
 mod video;
+mod webhook;
 mod websocket;
 
 pub use router::{Operation, RouteList, route_list, serve};

@@ -92,6 +92,7 @@ fn built() -> Routes {
         .merge(super::async_response::routes())
         .merge(super::playback::routes())
         .merge(super::player::routes())
+        .merge(super::webhook::routes())
 }
 
 /// Method and pattern of a route.

@@ -2,6 +2,7 @@
 //! One file per kind of work; a job is idempotent, since after a crash it runs again.
 
 pub mod export_session;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use vitascope_model::{Error, Result, Span};
 use vitascope_store::job;
 
 use crate::app::App;
+
+pub use upkeep::run as run_upkeep;
 
 /// A job that runs longer than this without ending is taken to be lost.
 const LEASE: Span = Span::seconds(600);

@@ -3,23 +3,21 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
-use vitascope_model::Result;
 use vitascope_model::capture::{CaptureSession, Failure, SessionState};
 use vitascope_model::id::{CaptureSessionId, RtStreamId};
+use vitascope_model::{Result, Span, WallTime};
 
 use crate::app::App;
 use crate::app::capture::advance;
 
 /// A session whose recorder sends nothing for so long has failed.
-const FIRST_MEDIA_WITHIN: Duration = Duration::from_secs(30);
+const FIRST_MEDIA_WITHIN: Span = Span::seconds(30);
 /// After the first channel has media, the others get so long before the session counts as active.
-const OTHERS_WITHIN: Duration = Duration::from_secs(1);
+const OTHERS_WITHIN: Span = Span::seconds(1);
 /// A recorder that vanished may come back within so long; then the session ends as if it had been stopped.
-const RETURN_WITHIN: Duration = Duration::from_secs(15);
+const RETURN_WITHIN: Span = Span::seconds(15);
 
 /// What a supervisor is told.
 #[derive(Debug)]
@@ -27,6 +25,8 @@ enum Notice {
     MediaBegan(RtStreamId),
     MediaEnded(RtStreamId),
     Stop,
+    /// The clock was turned: look at the deadline again.
+    Look,
 }
 
 /// The supervisors at work.
@@ -66,6 +66,14 @@ impl Sessions {
         self.tell(id, Notice::Stop);
     }
 
+    /// Has every supervisor look at the clock now. Who turns a clock by hand must say so; real clocks need nobody.
+    pub fn look(&self) {
+        for supervisor in self.0.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            // One that is gone has nothing to look at.
+            supervisor.send(Notice::Look).ok();
+        }
+    }
+
     fn tell(&self, id: &CaptureSessionId, notice: Notice) {
         let supervisors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A supervisor that is gone has nothing left to decide.
@@ -94,7 +102,7 @@ struct Supervisor<'a> {
     seen: HashSet<RtStreamId>,
     live: HashSet<RtStreamId>,
     /// When to act if nothing else happens.
-    deadline: Option<Instant>,
+    deadline: Option<WallTime>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -108,7 +116,7 @@ impl<'a> Supervisor<'a> {
             notices,
             seen: HashSet::new(),
             live: HashSet::new(),
-            deadline: Some(Instant::now() + patience),
+            deadline: Some(app.now() + patience),
         }
     }
 
@@ -116,13 +124,14 @@ impl<'a> Supervisor<'a> {
         while self.state.takes_media() {
             let notice = tokio::select! {
                 notice = self.notices.recv() => notice,
-                () = until(self.deadline) => None,
+                () = until(self.app, self.deadline) => None,
                 // A server that goes down leaves the session as it is: the next one takes it up.
                 () = self.app.shutdown.cancelled() => return Ok(()),
             };
             match notice {
                 Some(Notice::MediaBegan(rtstream)) => self.began(rtstream).await?,
                 Some(Notice::MediaEnded(rtstream)) => self.ended(&rtstream),
+                Some(Notice::Look) => {}
                 Some(Notice::Stop) => self.go(SessionState::Stopping).await?,
                 None => self.late().await?,
             }
@@ -147,7 +156,7 @@ impl<'a> Supervisor<'a> {
             return self.go(SessionState::Active).await;
         }
         if self.seen.len() == 1 {
-            self.deadline = Some(Instant::now() + OTHERS_WITHIN);
+            self.deadline = Some(self.app.now() + OTHERS_WITHIN);
         }
         Ok(())
     }
@@ -156,7 +165,7 @@ impl<'a> Supervisor<'a> {
         self.live.remove(rtstream);
         // Before the session is active, the deadline for that stands.
         if self.live.is_empty() && self.state == SessionState::Active {
-            self.deadline = Some(Instant::now() + RETURN_WITHIN);
+            self.deadline = Some(self.app.now() + RETURN_WITHIN);
         }
     }
 
@@ -176,7 +185,7 @@ impl<'a> Supervisor<'a> {
         // Where it did not move, somebody else moved it: read where it is.
         let now = self.app.store.find_session(&self.id).await?;
         self.state = now.map_or(SessionState::Failed, |s| s.state);
-        self.deadline = self.live.is_empty().then(|| Instant::now() + RETURN_WITHIN);
+        self.deadline = self.live.is_empty().then(|| self.app.now() + RETURN_WITHIN);
         Ok(())
     }
 
@@ -189,9 +198,13 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
+async fn until(app: &App, deadline: Option<WallTime>) {
+    let Some(at) = deadline else { return std::future::pending().await };
+    loop {
+        let left = (at - app.now()).to_duration();
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left).await;
     }
 }

@@ -11,16 +11,17 @@ use tokio::task::JoinHandle;
 use vitascope_ai::provider::ProviderConfig;
 use vitascope_ai::speech::{ChannelWatch, LiveConfig, LiveTranscriber, Pressure, Remote};
 use vitascope_model::error::Context;
-use vitascope_model::id::{ConnectionId, RtStreamId};
+use vitascope_model::id::{ConnectionId, EventId, RtStreamId};
 use vitascope_model::rtstream::{RtStream, Transcription};
 use vitascope_model::transcript::{TranscriptRecord, Word};
 use vitascope_model::{Result, Span, WallTime};
 
 use super::feed::{Feed, Tap, tap};
 use super::hearing::{Analyser, Progress, TimeLine};
-use crate::app::App;
 use crate::app::transcript::record_final;
+use crate::app::{App, mint};
 use crate::config::Config;
+use crate::events::{Place, frames};
 
 /// Sockets that may hear one rtstream.
 const MOST_CONNECTIONS: usize = 16;
@@ -36,6 +37,7 @@ pub struct TranscriptFrame {
     pub confidence: f64,
 }
 
+/// The lines of connections that listen.
 type Listeners = Arc<Mutex<Vec<ConnectionId>>>;
 
 struct Running {
@@ -147,6 +149,10 @@ fn listen(listeners: &Listeners, connection: &ConnectionId) {
 
 /// Writes down what an rtstream says, from the last half minute on. A second start adds a listener.
 pub async fn start(app: &App, stream: &RtStream, connection: Option<ConnectionId>) -> Result<()> {
+    let connection = match connection {
+        Some(id) => Some(app.store.line_of(&id).await?),
+        None => None,
+    };
     if app.transcriber.join(&stream.id, connection.as_ref()) {
         return Ok(());
     }
@@ -216,7 +222,7 @@ pub(super) async fn finish(app: &App, id: &RtStreamId) {
     }
 }
 
-/// Stores finals, then tells listeners; interims are only told.
+/// Stores finals with their events, which the outbox tells; interims are only told.
 async fn tell(
     app: App,
     stream: RtStream,
@@ -226,26 +232,32 @@ async fn tell(
 ) {
     while let Some(mut frame) = frames.recv().await {
         said.place(&mut frame);
-        if frame.is_final && !frame.text.is_empty() {
-            app.metrics.transcript_final(app.now() - frame.end);
-            let record = TranscriptRecord {
-                rtstream_id: stream.id.clone(),
-                start: frame.start,
-                end: frame.end,
-                text: frame.text.clone(),
-                words: frame.words.clone(),
-                confidence: frame.confidence,
-            };
-            if let Err(error) = record_final(&app, record).await {
-                tracing::error!(rtstream.id = %stream.id, %error, "an utterance could not be stored");
-                continue;
-            }
-        }
-        let told = listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for connection in &told {
-            app.sockets.transcript(&stream, Some(connection), &frame, app.now());
+        let listening = listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !frame.is_final || frame.text.is_empty() {
+            let at = Place { owner: &stream.owner, collection: Some(&stream.collection_id) };
+            app.sockets.tell_interim(at, &listening, frames::interim(&stream, &frame, app.now()));
+        } else if let Err(error) = tell_final(&app, &stream, &frame, listening).await {
+            tracing::error!(rtstream.id = %stream.id, %error, "an utterance could not be stored");
         }
     }
+}
+
+async fn tell_final(app: &App, stream: &RtStream, frame: &TranscriptFrame, to: Vec<ConnectionId>) -> Result<()> {
+    let now = app.now();
+    app.metrics.transcript_final(now - frame.end);
+    let record = TranscriptRecord {
+        rtstream_id: stream.id.clone(),
+        start: frame.start,
+        end: frame.end,
+        text: frame.text.clone(),
+        words: frame.words.clone(),
+        confidence: frame.confidence,
+    };
+    let event = frames::final_event(stream, frame, to, mint!(app, EventId), now);
+    let seq = record_final(app, record, event).await?;
+    // The interims of the next utterance come after it.
+    app.sockets.wait_told(app, seq).await;
+    Ok(())
 }
 
 /// Up to where an rtstream's transcript stands.

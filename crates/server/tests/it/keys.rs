@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use std::time::Duration;
 use vitascope_model::Span;
-use vitascope_server::app::account::{admit, identify};
+use vitascope_server::app::account::admit;
 
 use crate::harness::{KEY, TestServer};
+use crate::socket::{Said, Socket, url_for};
 
 async fn minted_key(server: &TestServer) -> String {
     server.post("/user/api_key", &json!({})).await.data()["api_key"].as_str().unwrap().to_owned()
@@ -112,17 +113,21 @@ async fn open_sockets_end_with_what_opened_them() {
     let server = TestServer::start().await;
     let key = minted_key(&server).await;
     let token = minted_token(&server, KEY, &json!({ "expires_in": 60 })).await;
-    let connect =
-        async |secret: &str| server.app.sockets.connect(&server.app, identify(&server.app, secret).await.unwrap());
-    let (stays, of_key, of_token) = (connect(KEY).await, connect(&key).await, connect(&token).await);
-    let ends = async |ended: &vitascope_server::events::Ended| {
-        let within = Duration::from_secs(1);
-        tokio::time::timeout(within, ended.wait()).await.expect("it ends within a second").to_owned()
+    let connect = async |secret: &str| {
+        let mut socket = Socket::connect(&url_for(&server, secret, "").await).await.unwrap();
+        socket.frame().await;
+        socket
     };
+    let (stays, mut of_key, mut of_token) = (connect(KEY).await, connect(&key).await, connect(&token).await);
+    let ends = async |socket: &mut Socket| {
+        let within = Duration::from_secs(1);
+        tokio::time::timeout(within, socket.next()).await.expect("it ends within a second")
+    };
+    let closed = |why: &str| Said::Closed(1008, why.to_owned());
     server.send("DELETE", &format!("/user/api_key/{key}"), Some(KEY), None).await.data();
-    assert_eq!(ends(&of_key.ended).await, "the API key is not valid");
+    assert_eq!(ends(&mut of_key).await, closed("the API key is not valid"));
     server.clock.advance(Span::seconds(61));
-    assert_eq!(ends(&of_token.ended).await, "the client token has expired");
+    assert_eq!(ends(&mut of_token).await, closed("the client token has expired"));
     assert_eq!(server.app.sockets.count(), 1);
     drop(stays);
 }

@@ -5,10 +5,14 @@
 
 mod capture;
 mod coverage;
-mod events;
 mod harness;
+mod jobs;
 mod keys;
+mod receiver;
 mod rtsp;
 mod rtsp_faults;
 mod scopes;
+mod socket;
+mod sockets;
 mod tidy;
+mod webhooks;

@@ -13,9 +13,7 @@ create index api_key_collection_of on api_key_collection (collection_id);
 -- Hash of the key that minted the token: it sees what that key sees, and ends with it.
 alter table client_token add column key_hash text;
 
--- Where a job's thing and an event's session lie; null for what belongs to the whole account.
+-- Where a job's thing lies; null for what belongs to the whole account.
 alter table job add column collection_id text;
-alter table outbox add column collection_id text;
 
 update job set collection_id = (select collection_id from capture_session where id = job.payload) where kind = 'export_session';
-update outbox set collection_id = (select collection_id from capture_session where id = outbox.session_id);
