@@ -13,6 +13,9 @@ class Hook:
     at: float
     path: str
     body: dict
+    # As they were signed.
+    text: bytes = b""
+    headers: dict | None = None
 
     @property
     def event(self) -> str:
@@ -34,7 +37,8 @@ class Receiver:
 
             def do_POST(self) -> None:
                 text = self.rfile.read(int(self.headers.get("content-length") or 0))
-                status = receiver._take(Hook(time.time(), self.path, json.loads(text)))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                status = receiver._take(Hook(time.time(), self.path, json.loads(text), text, headers))
                 answer = b'{"received":true}'
                 self.send_response(status)
                 self.send_header("content-type", "application/json")
