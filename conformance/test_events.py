@@ -102,7 +102,7 @@ def own(folder):
 
 
 def listen(api: Wire, resume: str = "") -> tuple[object, dict]:
-    socket = connect(api("GET", f"/collection/default/websocket{resume}").data["websocket_url"])
+    socket = connect(api("GET", f"/collection/default/websocket{resume}").data["websocket_url"], legacy=True)
     return socket, json.loads(socket.recv(timeout=10))
 
 
@@ -123,6 +123,10 @@ def test_a_killed_server_loses_no_event_and_tells_none_twice(own, receiver, meas
         worker.start()
         for _ in range(20 + 7 * round_):
             heard.append(json.loads(socket.recv(timeout=10)))
+        # Then it does not listen for a while: these are told after the kill, or never.
+        limit = time.monotonic() + 10
+        while len(acknowledged) < len(heard) + 10:
+            assert time.monotonic() < limit
         own.kill()
         worker.join(30)
         own.start()
