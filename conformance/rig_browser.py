@@ -21,6 +21,11 @@ def play(**order: object) -> dict:
     return node("player.js", json.dumps(order | {"chromium": shutil.which("chromium")}))
 
 
+def record_page(**order: object) -> dict:
+    """What the capture page looked like on the way, and the address of the recording."""
+    return node("capturer.js", json.dumps(order | {"chromium": shutil.which("chromium")}), timeout=120)
+
+
 def wrong_frames(seen: list[dict], recorded: list[tuple[float, int]], slack: float = 0.07) -> list[dict]:
     """Those pictures whose number is not the one that the recording has at that moment, give or take `slack` seconds."""
     wrong = []

@@ -12,3 +12,4 @@ pub mod journal;
 pub mod pcm;
 pub mod process;
 pub mod track;
+pub mod webm;

@@ -155,10 +155,14 @@ struct Given {
 
 impl Given {
     fn sample(self, codec: &Codec, key: bool, data: &Bytes) -> Result<Sample> {
-        let Codec::H264 { sps, pps } = codec else { return Err(Error::internal("a picture encoder gave sound")) };
-        let data = with_parameters(data, key.then_some([sps, pps]))?;
-        Ok(Sample { ticks: self.ticks, key, data, wall: self.at })
+        Ok(Sample { ticks: self.ticks, key, data: whole_sample(codec, key, data)?, wall: self.at })
     }
+}
+
+/// A coded picture in our form: see `with_parameters`.
+pub(super) fn whole_sample(codec: &Codec, key: bool, data: &Bytes) -> Result<Bytes> {
+    let Codec::H264 { sps, pps } = codec else { return Err(Error::internal("a picture encoder gave sound")) };
+    with_parameters(data, key.then_some([sps, pps]))
 }
 
 /// The picture that carries the time `millis`; any before it that gave no sample are forgotten.

@@ -3,6 +3,8 @@
 
 mod async_response;
 mod capture;
+mod capture_media;
+mod capture_page;
 mod capture_view;
 mod collection;
 mod error;

@@ -12,7 +12,17 @@ use super::router::Routes;
 use crate::app::{App, stream};
 
 const WATCH: &str = include_str!("../../../../console/watch.html");
-const HLS_JS: &str = include_str!("../../../../console/vendor/hls.min.js");
+
+/// The files that the pages ask for. Those of a library never change under their names; ours may with each version.
+const ASSETS: &[(&str, &str, &str, &str)] = &[
+    ("hls.min.js", JS, "public, max-age=86400", include_str!("../../../../console/vendor/hls.min.js")),
+    ("capture.css", CSS, "no-cache", include_str!("../../../../console/capture.css")),
+    ("capture.js", JS, "no-cache", include_str!("../../../../console/capture.js")),
+    ("capture_channel.js", JS, "no-cache", include_str!("../../../../console/capture_channel.js")),
+    ("capture_ticks.js", JS, "no-cache", include_str!("../../../../console/capture_ticks.js")),
+];
+const JS: &str = "text/javascript; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
 
 pub(super) fn routes() -> Routes {
     Routes::new().open("/watch", watch).open("/embed", watch).open("/console/{file}", asset)
@@ -35,13 +45,9 @@ async fn watch(State(app): State<App>, Query(query): Query<WatchQuery>) -> Resul
 }
 
 async fn asset(Path(file): Path<String>) -> Result<Response, ApiError> {
-    match file.as_str() {
-        "hls.min.js" => {
-            let headers = [(CONTENT_TYPE, "text/javascript; charset=utf-8"), (CACHE_CONTROL, "public, max-age=86400")];
-            Ok((headers, HLS_JS).into_response())
-        }
-        _ => Err(Error::not_found(format_args!("console file {file}")).into()),
-    }
+    let found = ASSETS.iter().find(|(name, ..)| *name == file);
+    let (_, kind, keep, text) = found.ok_or_else(|| Error::not_found(format_args!("console file {file}")))?;
+    Ok(([(CONTENT_TYPE, *kind), (CACHE_CONTROL, *keep)], *text).into_response())
 }
 
 /// For text and for attribute values alike.

@@ -85,6 +85,8 @@ fn built() -> Routes {
         .merge(super::user::routes())
         .merge(super::collection::routes())
         .merge(super::capture::routes())
+        .merge(super::capture_media::routes())
+        .merge(super::capture_page::routes())
         .merge(super::websocket::routes())
         .merge(super::rtstream::routes())
         .merge(super::transcription::routes())

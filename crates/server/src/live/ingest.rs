@@ -228,6 +228,11 @@ fn broken(error: vitascope_model::Error) -> Refusal {
 }
 
 impl Claim {
+    /// Rung when the session ends.
+    pub fn cancelled(&self) -> CancellationToken {
+        self.cancel.clone()
+    }
+
     /// Lets the publisher in. `codecs` are those of the announced media, `None` where we know no such codec.
     pub async fn admit(self, codecs: &[Option<Codec>]) -> Result<Publication, Refusal> {
         let Claim { app, rtstream, .. } = &self;
