@@ -1,77 +1,65 @@
-//! Streams a WAV file in real time and measures: `live MODELS FILE.wav [CHANNELS]`.
-//! Shown: from a word's end (the final's own time) to the first interim that has it. Final: from the end of speech to the final.
+//! Streams a WAV file in real time: `live MODELS FILE.wav [CHANNELS]`. Prints what each channel was told as it was told, one line of JSON
+//! each, and the processor time at the end. `bench/speech/latency.py` makes figures of it, beside a peer.
 #![expect(clippy::print_stdout, reason = "printing is what an example is for")]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use vitascope_ai::speech::score::words;
+use serde_json::{Value, json};
 use vitascope_ai::speech::{LiveConfig, LiveTranscriber, RATE, Utterance};
 use vitascope_model::Result;
 
 mod wav;
 
-type Heard = Arc<Mutex<Vec<(f64, Utterance)>>>;
+/// Between the beginnings of two channels: people do not pause in step.
+const STAGGER: Duration = Duration::from_millis(1370);
+
+type Lines = Arc<Mutex<Vec<Value>>>;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [models, file, channels @ ..] = &arguments[..] else { panic!("usage: live MODELS FILE.wav [CHANNELS]") };
-    let count: usize = channels.first().map_or(1, |n| n.parse().expect("a number of channels"));
+    let count: u32 = channels.first().map_or(1, |n| n.parse().expect("a number of channels"));
     let mut pcm = wav::read(Path::new(file));
     pcm.extend([0.0; RATE]);
     let transcriber = LiveTranscriber::load(Path::new(models), LiveConfig::default(), 2)?;
-    let heard: Vec<Heard> = (0..count).map(|_| Heard::default()).collect();
+    let lines = Lines::default();
     let (began, busy) = (Instant::now(), cpu_seconds());
     std::thread::scope(|scope| {
-        for list in &heard {
-            let (transcriber, pcm) = (&transcriber, &pcm);
-            scope.spawn(move || stream(transcriber, pcm, list.clone(), began).expect("a channel streams"));
+        for n in 0..count {
+            let (transcriber, pcm, lines) = (&transcriber, &pcm, lines.clone());
+            scope.spawn(move || stream(transcriber, pcm, n, lines, began + STAGGER * n).expect("a channel streams"));
         }
     });
-    let share = (cpu_seconds() - busy) / (pcm.len() as f64 / RATE as f64) / count as f64;
-    let (mut shown, mut last) = (Vec::new(), Vec::new());
-    heard.iter().for_each(|list| measure(&list.lock().expect("no thread panicked"), &mut shown, &mut last));
-    println!("channels {count}, CPU {:.1} % of a core each", 100.0 * share);
-    println!("word shown {}", percentiles(shown));
-    println!("final      {}", percentiles(last));
+    for line in lines.lock().expect("no thread panicked").iter() {
+        println!("{line}");
+    }
+    let dropped = transcriber.pressure().dropped_interims;
+    println!("{}", json!({ "cpu": cpu_seconds() - busy, "dropped_interims": dropped }));
     Ok(())
 }
 
 /// One channel, in packets of 20 ms on the clock.
-fn stream(transcriber: &LiveTranscriber, pcm: &[f32], heard: Heard, began: Instant) -> Result<()> {
+fn stream(transcriber: &LiveTranscriber, pcm: &[f32], n: u32, lines: Lines, began: Instant) -> Result<()> {
+    std::thread::sleep(began.saturating_duration_since(Instant::now()));
     let mut channel = transcriber.open(Box::new(move |u| {
-        heard.lock().expect("no thread panicked").push((began.elapsed().as_secs_f64(), u));
+        lines.lock().expect("no thread panicked").push(line(n, began.elapsed().as_secs_f64(), &u));
     }));
-    for (n, packet) in pcm.chunks(RATE / 50).enumerate() {
-        let due = Duration::from_millis(20 * (n as u64 + 1));
+    for (packet, sound) in pcm.chunks(RATE / 50).enumerate() {
+        let due = Duration::from_millis(20 * (packet as u64 + 1));
         std::thread::sleep(due.saturating_sub(began.elapsed()));
-        channel.push(packet)?;
+        channel.push(sound)?;
     }
     channel.finish()
 }
 
-fn measure(heard: &[(f64, Utterance)], shown: &mut Vec<f64>, last: &mut Vec<f64>) {
-    for (at, utterance) in heard.iter().filter(|(_, u)| u.is_final && !u.text.is_empty()) {
-        last.push(at - utterance.end.to_seconds());
-        let interims: Vec<_> = heard.iter().filter(|(_, u)| !u.is_final && u.number == utterance.number).collect();
-        for (i, word) in utterance.words.iter().enumerate() {
-            // A word counts as shown by the first interim that has it about where the final has it.
-            let has = |u: &Utterance| {
-                words(&u.text).iter().skip(i.saturating_sub(2)).take(5).any(|w| [w.clone()] == words(&word.text)[..])
-            };
-            let first = interims.iter().find(|(_, u)| has(u)).map_or(*at, |(at, _)| *at);
-            shown.push(first - word.end.to_seconds());
-        }
-    }
-}
-
-fn percentiles(mut values: Vec<f64>) -> String {
-    values.sort_by(f64::total_cmp);
-    let at = |p: usize| {
-        values.get((values.len() * p / 100).min(values.len().saturating_sub(1))).copied().unwrap_or_default()
-    };
-    format!("p50 {:.2}  p90 {:.2}  p95 {:.2}  max {:.2} s (n {})", at(50), at(90), at(95), at(100), values.len())
+/// Times in seconds from the channel's first sample.
+fn line(channel: u32, at: f64, u: &Utterance) -> Value {
+    json!({
+        "channel": channel, "at": at, "final": u.is_final, "start": u.start.to_seconds(), "end": u.end.to_seconds(),
+        "text": u.text, "waited": u.waited.to_seconds(), "computed": u.computed.to_seconds(),
+    })
 }
 
 /// User and system time of this process, from the kernel's count of clock ticks (100 a second).

@@ -46,6 +46,13 @@ impl Clip {
         self.probabilities.windows(3).map(|w| w.iter().sum::<f32>() / 3.0).fold(0.0, f32::max)
     }
 
+    /// How certain the VAD was on average where it heard speech at all.
+    pub(super) fn voice(&self, off: f32) -> f32 {
+        let spoken = self.probabilities.iter().filter(|p| **p >= off);
+        let (sum, count) = spoken.fold((0.0, 0.0), |(sum, count), p| (sum + p, count + 1.0));
+        if count > 0.0 { sum / count } else { 0.0 }
+    }
+
     /// Words from the clip's time to the stream's, and their edges out of silence, into which the alignment runs.
     pub(super) fn place(&self, words: &mut [ClipWord], off: f32) {
         let is_speech =

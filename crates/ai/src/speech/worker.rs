@@ -169,7 +169,7 @@ impl Shared {
     }
 
     fn has_voice(&self, clip: &Clip) -> bool {
-        clip.peak() >= self.config.least_peak
+        clip.peak() >= self.config.least_peak && clip.voice(self.config.segment.off) >= self.config.least_voice
     }
 
     fn is_speech(&self, decoded: &Decoded, clip: &Clip) -> bool {
