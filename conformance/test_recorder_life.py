@@ -10,6 +10,7 @@ import time
 import pytest
 from rig_server import binaries
 from rig_session import made, minted, status_of, until
+from stage import frames
 from stage.stage import Stage, die_with_parent
 from videodb.capture import CaptureClient
 
@@ -69,3 +70,40 @@ def test_the_end_of_stdin_stops_the_session_at_the_server(desktop, server, api):
     until(api, session, "exported", timeout=10)
     assert time.monotonic() - began < 10
     recorder.stdout.close()
+
+
+def test_a_camera_is_listed_apart_and_recorded_as_one(desktop, server, api, conn, monkeypatch, folder):
+    """Contract §7.5: listed last and in no `all()`; its rtstream is of the category `camera`. Here another program fills a pipe with pictures."""
+    for name, value in desktop.items():
+        monkeypatch.setenv(name, value)
+    pipe = folder / "camera"
+    os.mkfifo(pipe)
+    monkeypatch.setenv("VITASCOPE_CAPTURE_CAMERAS", str(pipe))
+    film = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-re", "-f", "lavfi", "-i", "testsrc2=s=320x240:r=10:d=60"]
+    camera = subprocess.Popen([*film, "-c:v", "mjpeg", "-f", "mjpeg", pipe], stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+    session, token = made(api), minted(api).token
+
+    async def run() -> None:
+        client = CaptureClient(client_token=token, base_url=server.url)
+        try:
+            channels = await client.list_channels()
+            (found,) = channels.cameras
+            assert found.id == f"camera:{pipe}" and found.id not in {c.id for c in channels.all()}
+            found.store = True
+            await client.start_session(capture_session_id=session, channels=[found])
+            await asyncio.to_thread(until, api, session, "active")
+            await asyncio.sleep(1.5)
+            await client.stop_session()
+        finally:
+            await asyncio.wait_for(client.shutdown(), 10)
+
+    try:
+        asyncio.run(asyncio.wait_for(run(), 40))
+    finally:
+        camera.kill()
+        camera.wait()
+    until(api, session, "exported")
+    seen = conn.get_capture_session(session)
+    assert len(seen.get_rtstream("camera")) == 1
+    video = conn.get_collection("default").get_video(seen.exported_video_id)
+    assert len(frames.read(video.stream_url)) >= 10

@@ -15,7 +15,7 @@ use vitascope_media::camera::{Camera, CameraInput, CameraPlan, Picture};
 use vitascope_media::encoder::{Output, VideoEncoder, VideoFeed};
 use vitascope_model::{Clock, Error, Result, Span, WallTime};
 
-use crate::clock::Pulse;
+use crate::clock::{Pulse, STALLED};
 use crate::config::Config;
 use crate::health::{Health, Part};
 use crate::screen::{self, KEY_EVERY};
@@ -132,7 +132,8 @@ impl<C: Clock> Filming<C> {
                 _ = ticks.tick() => Happened::Tick,
             };
             let now = self.clock.now();
-            if let Some(length) = pulse.beat(now) {
+            let length = pulse.beat(now);
+            if length > STALLED {
                 self.health.gap(length);
                 // What waits was taken before; what comes from now on is new.
                 if let Some(camera) = &mut camera {

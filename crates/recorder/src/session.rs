@@ -12,7 +12,7 @@ use vitascope_model::capture::{Category, MediaKind, SessionState};
 use vitascope_model::{Clock, Error, Result, Span, WallTime};
 
 use crate::api::{Announced, Api, Start};
-use crate::clock::{Pulse, SystemClock};
+use crate::clock::{Pulse, STALLED, SystemClock};
 use crate::config::Config;
 use crate::health::Health;
 use crate::protocol::Event;
@@ -213,7 +213,10 @@ impl Running {
             tokio::select! {
                 _ = beats.tick() => {
                     let now = self.clock.now();
-                    self.stood_still = pulse.beat(now).map(|length| (now, length)).or(self.stood_still);
+                    let length = pulse.beat(now);
+                    if length > STALLED {
+                        self.stood_still = Some((now, length));
+                    }
                 }
                 // A session that nobody holds any more is stopped as well.
                 asked = stopping.recv() => {

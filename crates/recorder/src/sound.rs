@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use vitascope_media::encoder::{AudioFeed, RATE};
 use vitascope_model::{Clock, Error, Result, Span, WallTime};
 
-use crate::clock::Pulse;
+use crate::clock::{Pulse, STALLED};
 use crate::config::Config;
 use crate::health::{Health, Part};
 use crate::pulse::{self, Hearing, PAIR, Piece, Source};
@@ -50,6 +50,8 @@ const OVERDUE: Span = Span::millis(500);
 /// At the start sooner, so that publishing can begin.
 const FIRST_OVERDUE: Span = Span::millis(150);
 const SILENCE_EVERY: Span = Span::millis(100);
+/// After a hitch of ours so long or longer, what was heard meanwhile is given as long to come before anything is filled up.
+const HITCH: Span = Span::millis(300);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Where the next sample belongs, and what to do about a piece that belongs elsewhere.
@@ -146,9 +148,9 @@ impl<C: Clock> Sound<C> {
         let mut ticks = interval(SILENCE_EVERY.to_duration());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pulse = Pulse::start(self.clock.now());
+        let mut fill_from = start;
         loop {
             let happened = tokio::select! {
-                // After a hitch of ours, what was heard meanwhile comes before any silence.
                 biased;
                 () = self.stop.cancelled() => Happened::Stop,
                 piece = next(&mut ears.hearing) => Happened::Piece(piece),
@@ -156,12 +158,16 @@ impl<C: Clock> Sound<C> {
                 _ = ticks.tick() => Happened::Tick,
             };
             let now = self.clock.now();
-            if let Some(length) = pulse.beat(now) {
-                writer.skip(now);
-                self.health.gap(length);
-                // What the sound server has kept for us meanwhile would come as if it were new: a new stream begins now.
-                (ears.hearing, ears.search) = (None, Some(self.search(&ears.source)));
-                continue;
+            match pulse.beat(now) {
+                length if length > STALLED => {
+                    writer.skip(now);
+                    self.health.gap(length);
+                    // What the sound server has kept for us meanwhile would come as if it were new: a new stream begins now.
+                    (ears.hearing, ears.search) = (None, Some(self.search(&ears.source)));
+                    continue;
+                }
+                length if length > HITCH => fill_from = now + HITCH,
+                _ => {}
             }
             match happened {
                 Happened::Stop => break,
@@ -172,7 +178,9 @@ impl<C: Clock> Sound<C> {
                 }
                 Happened::Found(found) => self.take(&mut ears, found),
                 Happened::Tick => {
-                    writer.fill(now, overdue(&writer.timeline, ears.hearing.is_some()));
+                    if now >= fill_from {
+                        writer.fill(now, overdue(&writer.timeline, ears.hearing.is_some()));
+                    }
                     let idle = ears.hearing.is_none() && ears.search.is_none();
                     if idle && ears.searched_at.elapsed() > LOOK_AGAIN {
                         ears.search = Some(self.search(&ears.source));

@@ -122,6 +122,16 @@ fn they_do_so_after_a_pause_and_after_a_suspension() {
     wait_for_flashes(&rtsp, resumed, 3);
     assert_near(&rtsp, resumed, 2);
 
+    // A hitch: what sounded meanwhile is late, and still comes to its place.
+    driver.signal("STOP");
+    std::thread::sleep(Duration::from_millis(1_300));
+    driver.signal("CONT");
+    let after = now();
+    wait_for_flashes(&rtsp, after, 3);
+    assert_near(&rtsp, after, 2);
+    let heard = beeps(&rtsp.channel(1)).into_iter().filter(|b| (after - 2.3..after + 2.0).contains(b)).count();
+    assert!(heard >= 4, "{heard} beeps around a hitch, each second one");
+
     driver.signal("STOP");
     let stopped = now();
     std::thread::sleep(Duration::from_secs(4));
