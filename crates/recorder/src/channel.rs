@@ -9,6 +9,7 @@ use vitascope_model::{Error, Result};
 
 use crate::camera;
 use crate::config::Config;
+use crate::eye::Wanted;
 use crate::pulse::{self, Source};
 use crate::sound::SoundSource;
 use crate::x11::{self, Display};
@@ -67,12 +68,8 @@ fn displays(config: &Config) -> Result<Vec<Display>> {
 }
 
 /// The X display, or why there is none.
-pub(crate) fn x_display(config: &Config) -> Result<&str> {
-    let why = if config.wayland {
-        "there is no DISPLAY, only WAYLAND_DISPLAY: capturing the screen needs X11 or XWayland"
-    } else {
-        "there is no DISPLAY: capturing the screen needs a running X server"
-    };
+fn x_display(config: &Config) -> Result<&str> {
+    let why = "no X display: set DISPLAY; Wayland desktops are not captured yet";
     config.display.as_deref().ok_or_else(|| Error::unavailable(why))
 }
 
@@ -104,6 +101,11 @@ fn listed(sources: &[Source], displays: &[Display]) -> Vec<Listed> {
         is_default: n == 0,
     }));
     channels
+}
+
+/// Which display a channel's number means, and what of it nobody shall see.
+pub(crate) fn wanted_display(config: &Config, number: usize) -> Result<Wanted> {
+    Ok(Wanted { display: x_display(config)?.to_owned(), number, name: None, hidden: config.hidden.clone() })
 }
 
 /// The device that a channel id means; blocks while it asks what is there.

@@ -7,6 +7,8 @@ mod channel;
 mod clock;
 mod commands;
 mod config;
+mod eye;
+mod fit;
 mod health;
 mod install;
 mod picture;
@@ -19,8 +21,10 @@ mod rtp;
 mod rtsp;
 mod screen;
 mod session;
+mod settings;
 mod sound;
 mod track;
+mod windows;
 mod x11;
 
 use std::io::{BufRead, IsTerminal, Read, Write};
@@ -40,6 +44,7 @@ use vitascope_model::error::Context;
 use crate::commands::Recorder;
 use crate::config::Config;
 use crate::session::Surroundings;
+use crate::settings::Flags;
 
 /// Records this desktop for the VideoDB SDKs. Without arguments it talks the SDKs' recorder protocol over stdin and stdout.
 #[derive(Debug, Parser)]
@@ -47,6 +52,8 @@ use crate::session::Surroundings;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Asked>,
+    #[command(flatten)]
+    screen: Flags,
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,15 +71,20 @@ enum Asked {
 /// What a stop may take when the process ends; the clients kill after 5 s.
 const END_WITHIN: Duration = Duration::from_secs(4);
 
+/// Ctrl+Z, which is ignored where windows are hidden: to look at them the X server is taken for a moment, and a recorder that were
+/// stopped just then would stop the whole desktop with it.
+const SIGTSTP: i32 = 20;
+
 /// Longer lines are nobody's.
 const LONGEST_LINE: u64 = 1 << 20;
 
 fn main() -> ExitCode {
-    let asked = Arguments::parse().command;
-    let done = match asked {
+    let asked = Arguments::parse();
+    let screen = asked.screen;
+    let done = match asked.command {
         Some(Asked::Install { node }) => install(&node),
-        Some(Asked::Record(arguments)) => within_runtime(|config| record::run(arguments, config)),
-        None => within_runtime(serve),
+        Some(Asked::Record(arguments)) => within_runtime(screen, |config| record::run(arguments, config)),
+        None => within_runtime(screen, serve),
     };
     done.unwrap_or_else(|error| {
         eprintln!("vitascope-capture: {error}");
@@ -87,8 +99,11 @@ fn install(project: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn within_runtime<W: Future<Output = Result<ExitCode>>>(work: impl FnOnce(Config) -> W) -> Result<ExitCode> {
-    let config = Config::from_env();
+fn within_runtime<W: Future<Output = Result<ExitCode>>>(
+    screen: Flags,
+    work: impl FnOnce(Config) -> W,
+) -> Result<ExitCode> {
+    let config = Config::from_env(screen)?;
     if let Some(filter) = &config.log {
         let subscriber = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
         subscriber.with_ansi(std::io::stderr().is_terminal()).init();
@@ -97,7 +112,13 @@ fn within_runtime<W: Future<Output = Result<ExitCode>>>(work: impl FnOnce(Config
     rustls::crypto::ring::default_provider().install_default().ok();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.internal("start the runtime")?;
-    let done = runtime.block_on(work(config));
+    let hides = !config.hidden.is_empty();
+    let done = runtime.block_on(async {
+        if hides {
+            let _ignored = signal(SignalKind::from_raw(SIGTSTP)).internal("listen for SIGTSTP")?;
+        }
+        work(config).await
+    });
     // A thread that waits for a device or for stdout must not hold up the end.
     runtime.shutdown_background();
     done

@@ -1,6 +1,8 @@
 //! Pixels: from what the screen holds (32-bit BGRX) to what the encoder takes (I420, BT.709, studio range), rectangle by rectangle,
 //! so that a blinking cursor costs a cursor's worth of work. Pure; where pixels come from is no business of this file.
 
+use crate::fit::Fit;
+
 /// A rectangle in pixels of the picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Area {
@@ -40,7 +42,7 @@ impl Area {
     }
 
     /// Grown to even edges: colour is kept for two by two pixels.
-    fn even(self) -> Area {
+    pub(crate) fn even(self) -> Area {
         let (x, y) = (self.x & !1, self.y & !1);
         Area::new(x, y, ((self.x + self.width + 1) & !1) - x, ((self.y + self.height + 1) & !1) - y)
     }
@@ -53,27 +55,40 @@ pub(crate) struct Canvas {
     pub height: usize,
     /// I420.
     pub planes: Vec<u8>,
+    /// How the display lies in it.
+    pub fit: Fit,
 }
 
 impl Canvas {
-    /// Black; width and height are even.
-    pub(crate) fn new(width: usize, height: usize) -> Self {
-        let mut planes = vec![16; width * height];
-        planes.resize(width * height * 3 / 2, 128);
-        Canvas { width, height, planes }
+    /// Black; width and height are even. `display` is the size of what it will show.
+    pub(crate) fn new(width: usize, height: usize, display: (i32, i32)) -> Self {
+        let fit = Fit::new(display, (width as i32, height as i32));
+        let mut canvas = Canvas { width, height, planes: vec![0; width * height * 3 / 2], fit };
+        canvas.blacken();
+        canvas
     }
 
-    pub(crate) fn area(&self) -> Area {
-        Area::new(0, 0, self.width as i32, self.height as i32)
+    pub(crate) fn blacken(&mut self) {
+        let (luma, chroma) = self.planes.split_at_mut(self.width * self.height);
+        luma.fill(16);
+        chroma.fill(128);
     }
 
-    /// What must be looked at to refresh `area`: on even edges, within the picture.
-    pub(crate) fn to_fetch(&self, area: Area) -> Area {
-        area.intersect(self.area()).even().intersect(self.area())
+    /// From now on it shows a display of that size; what it showed is gone.
+    pub(crate) fn show(&mut self, display: (i32, i32)) {
+        self.fit = Fit::new(display, (self.width as i32, self.height as i32));
+        self.blacken();
     }
 
-    /// Takes over the pixels of `area`, which came from `to_fetch`: rows of BGRX without padding.
-    pub(crate) fn draw(&mut self, area: Area, bgrx: &[u8]) {
+    /// Takes over what `fit.needed` said is needed for `place`: rows of BGRX without padding.
+    pub(crate) fn take(&mut self, place: Area, pixels: &[u8]) {
+        match self.fit.shrink(place, pixels) {
+            Some(shrunk) => self.draw(place, &shrunk),
+            None => self.draw(place, pixels),
+        }
+    }
+
+    fn draw(&mut self, area: Area, bgrx: &[u8]) {
         let (width, stride) = (area.width as usize, self.width);
         let (x, y) = (area.x as usize, area.y as usize);
         let (luma, chroma) = self.planes.split_at_mut(stride * self.height);
@@ -104,6 +119,19 @@ fn chroma_row(upper: &[u8], lower: &[u8], blue: &mut [u8], red: &mut [u8]) {
         // The sums are of four pixels: hence ten bits down, not eight.
         *cb = (128 + ((112 * b - 87 * g - 25 * r + 512) >> 10)) as u8;
         *cr = (128 + ((112 * r - 102 * g - 10 * b + 512) >> 10)) as u8;
+    }
+}
+
+/// Paints what lies within `hidden` black in the pixels of `area`.
+pub(crate) fn black_out(hidden: Area, area: Area, bgrx: &mut [u8]) {
+    let shared = hidden.intersect(area);
+    if shared.is_empty() {
+        return;
+    }
+    let (left, stride) = ((shared.x - area.x) as usize * 4, area.width as usize * 4);
+    let rows = bgrx.chunks_exact_mut(stride).skip((shared.y - area.y) as usize);
+    for row in rows.take(shared.height as usize) {
+        row[left..left + shared.width as usize * 4].fill(0);
     }
 }
 
@@ -139,11 +167,11 @@ mod tests {
     use super::*;
 
     fn canvas_of(colour: [u8; 3]) -> Canvas {
-        let mut canvas = Canvas::new(4, 4);
-        let area = canvas.to_fetch(Area::new(-5, -5, 100, 100));
-        assert_eq!(area, canvas.area());
+        let mut canvas = Canvas::new(4, 4, (4, 4));
+        let area = canvas.fit.place_of(Area::new(-5, -5, 100, 100));
+        assert_eq!(area, Area::new(0, 0, 4, 4));
         let [r, g, b] = colour;
-        canvas.draw(area, &[b, g, r, 0].repeat(16));
+        canvas.take(area, &[b, g, r, 0].repeat(16));
         canvas
     }
 
@@ -166,12 +194,22 @@ mod tests {
 
     #[test]
     fn a_part_is_drawn_where_it_belongs_and_nowhere_else() {
-        let mut canvas = Canvas::new(8, 6);
-        let area = canvas.to_fetch(Area::new(3, 3, 1, 1));
+        let mut canvas = Canvas::new(8, 6, (8, 6));
+        let area = canvas.fit.place_of(Area::new(3, 3, 1, 1));
         assert_eq!(area, Area::new(2, 2, 2, 2));
-        canvas.draw(area, &[255; 16]);
+        canvas.take(area, &[255; 16]);
         let lit: Vec<usize> = (0..48).filter(|n| canvas.planes[*n] == 235).collect();
         assert_eq!(lit, [18, 19, 26, 27]);
+    }
+
+    #[test]
+    fn only_what_is_hidden_is_blacked_out() {
+        let mut bgrx = vec![7; 4 * 3 * 4];
+        black_out(Area::new(11, 21, 100, 1), Area::new(10, 20, 4, 3), &mut bgrx);
+        let black: Vec<usize> = (0..12).filter(|n| bgrx[n * 4..][..4] == [0; 4]).collect();
+        assert_eq!(black, [5, 6, 7]);
+        black_out(Area::new(0, 0, 10, 100), Area::new(10, 20, 4, 3), &mut bgrx);
+        assert_eq!(bgrx[..20], [7; 20]);
     }
 
     #[test]

@@ -16,11 +16,11 @@ use crate::camera;
 use crate::channel::{self, Device};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::eye::Eye;
 use crate::health::Health;
 use crate::publish::{Progress, Publication};
 use crate::screen::{self, Screen};
 use crate::sound::Sound;
-use crate::x11::Watch;
 
 /// A channel whose source and encoder run; what they give waits for an address.
 #[derive(Debug)]
@@ -49,9 +49,9 @@ impl Ready {
         let (source, output) = match device {
             Device::Display(number) => {
                 let asked = config.clone();
-                let watch = blocking(move || Watch::open(channel::x_display(&asked)?, number)).await?;
-                let plan = screen::plan(&config, watch.size());
-                let (screen, output) = screen::start(watch, &plan, paused.clone(), clock)?;
+                let eye = blocking(move || Eye::open(channel::wanted_display(&asked, number)?)).await?;
+                let plan = screen::plan(&config, screen::picture_size(&config, eye.size()));
+                let (screen, output) = screen::start(eye, &plan, paused.clone(), clock, health.clone())?;
                 (Source::Screen(screen), output)
             }
             Device::Sound(source) => {

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::desk::Desk;
 use crate::driver::Driver;
+use crate::rtsp_server::RtspServer;
+use crate::server::Server;
 
 fn ids(channels: &Value) -> Vec<String> {
     channels["channels"].as_array().unwrap().iter().map(|c| c["channel_id"].as_str().unwrap().to_owned()).collect()
@@ -27,9 +29,10 @@ fn without_any_device_sound_is_still_listed_and_the_screen_says_why_not() {
     let mut driver = Driver::start(command);
     let channels = driver.ask("getChannels", json!({})).unwrap();
     assert_eq!(ids(&channels), ["mic:default", "system_audio:default"]);
-    // The server is not reached either: what is told is the nearer reason.
-    let refused = driver.record("http://127.0.0.1:1", "cap-1", &["display:1"]).unwrap_err();
-    assert!(refused.contains("XWayland") || refused.contains("cannot be reached"), "{refused}");
+    let server = Server::start(&RtspServer::start());
+    let refused = driver.record(&server.api, "cap-1", &["display:1"]).unwrap_err();
+    assert_eq!(refused, "no X display: set DISPLAY; Wayland desktops are not captured yet");
+    assert_eq!(server.count("POST /capture/session/cap-1/stop"), 1, "the server does not wait for it");
 }
 
 /// Trap 16: a command without an answer is waited for without end.

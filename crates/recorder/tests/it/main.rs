@@ -6,9 +6,11 @@
 mod camera;
 mod desk;
 mod devices;
+mod displays;
 mod driver;
 mod endings;
 mod faults;
+mod hidden;
 mod install;
 mod listing;
 mod media;
@@ -17,3 +19,4 @@ mod rtsp_server;
 mod server;
 mod suspension;
 mod sync;
+mod x;

@@ -49,3 +49,27 @@ pub(crate) fn share_of_tone(samples: &[i16], hertz: f64) -> f64 {
     }
     2.0 * (real * real + imaginary * imaginary) / (all * samples.len() as f64)
 }
+
+/// Each picture as rows of red, green and blue.
+pub(crate) fn pictures(h264: Vec<u8>, (width, height): (usize, usize)) -> Vec<Vec<u8>> {
+    let args = format!("-f h264 -i pipe:0 -fps_mode passthrough -s {width}x{height} -pix_fmt rgb24 -f rawvideo pipe:1");
+    ffmpeg(&args, h264).chunks_exact(width * height * 3).map(<[u8]>::to_vec).collect()
+}
+
+/// How many pixels of a picture have about that colour.
+pub(crate) fn pixels_of(picture: &[u8], rgb: [u8; 3]) -> usize {
+    let like = |pixel: &&[u8]| pixel.iter().zip(rgb).all(|(a, b)| a.abs_diff(b) < 70);
+    picture.chunks_exact(3).filter(like).count()
+}
+
+/// Width and height, as the stream itself says.
+pub(crate) fn size(h264: &[u8]) -> (usize, usize) {
+    let mut probe = Command::new("ffprobe");
+    probe.args("-v error -f h264 -show_entries stream=width,height -of csv=p=0 pipe:0".split_whitespace());
+    let mut child = probe.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // It may have seen enough before everything is written.
+    child.stdin.take().unwrap().write_all(h264).ok();
+    let told = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let (width, height) = told.trim().split_once(',').unwrap();
+    (width.parse().unwrap(), height.parse().unwrap())
+}
