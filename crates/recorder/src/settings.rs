@@ -27,7 +27,7 @@ pub(crate) enum Quality {
     /// Text is as readable as on the screen.
     #[default]
     Medium,
-    /// Hardly told from the screen; about twice the disk.
+    /// Hardly told from the screen; takes more disk.
     High,
 }
 
