@@ -34,6 +34,10 @@ impl Ended {
         self.signal.cancel();
     }
 
+    pub fn is_said(&self) -> bool {
+        self.signal.is_cancelled()
+    }
+
     pub async fn wait(&self) -> &str {
         self.signal.cancelled().await;
         self.why.get().map_or("", String::as_str)

@@ -1,5 +1,5 @@
-//! An open socket lives as long as the key or token that opened it: passes are looked at again when one may have changed, and twice
-//! a second besides, since a token ends by time and the command line writes to the database behind the server's back.
+//! An open socket lives as long as the key or token that opened it: passes are looked at again when one may have changed, and four
+//! times a second besides, since a token ends by time and the command line writes to the database behind the server's back.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use vitascope_model::ErrorKind;
 use crate::app::App;
 use crate::app::account::admit;
 
-/// What is revoked is closed within a second.
-const EACH: Duration = Duration::from_millis(500);
+/// What is revoked is closed within a second, half of which the store may go on telling what it had read (`store/kept.rs`).
+const EACH: Duration = Duration::from_millis(250);
 
 /// Runs until shutdown.
 pub async fn run(app: App) {

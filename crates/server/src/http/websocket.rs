@@ -133,6 +133,10 @@ async fn greet(app: &App, socket: &mut WebSocket, connection: &Connection, openi
         let Some(last) = missed.last() else { break };
         after = last.seq;
         for event in missed {
+            // A key may be revoked while a day is read out; `converse` says so.
+            if connection.ended.is_said() {
+                return Ok(taken);
+            }
             let at = events::Place { owner: &heard.owner, collection: event.collection.as_ref() };
             taken = taken && (!at.is_in(scope) || send(socket, Message::text(event.frame)).await);
         }

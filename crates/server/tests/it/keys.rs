@@ -107,7 +107,7 @@ async fn a_token_ends_with_its_key_or_before() {
     assert_eq!(again.refusal().0, 404);
 }
 
-/// The server looks at the passes of open sockets twice a second; the clock of the tokens is the test's.
+/// The server looks at the passes of open sockets four times a second; the clock of the tokens is the test's.
 #[tokio::test]
 async fn open_sockets_end_with_what_opened_them() {
     let server = TestServer::start().await;
