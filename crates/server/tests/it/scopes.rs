@@ -21,6 +21,9 @@ const FOR_TOKENS: &[(&str, &str)] = &[
     ("GET", "/collection/{collection}/websocket"),
 ];
 
+/// A browser's socket bears no header: its first message is the token, and the session is looked up with the scope of that.
+const ASKS_ITSELF: &str = "/capture/session/{session}/channel/{channel}/media";
+
 /// Two collections with a started session and a video in the first, and a key that is bound to the second.
 struct House {
     server: TestServer,
@@ -113,13 +116,9 @@ async fn without_a_key_nothing_but_the_open_routes_answers() {
         assert_eq!(house.status(method, pattern, None).await, 401, "{method} {pattern}");
         assert_eq!(house.status(method, pattern, Some("sk-wrong")).await, 401, "{method} {pattern}");
     }
-    let open: Vec<&str> = route_list().open.iter().map(|(_, pattern)| *pattern).collect();
-    for pattern in open {
-        assert!(
-            !pattern.contains("{collection}") && !pattern.contains("{session}"),
-            "{pattern} names what has an owner"
-        );
-        assert!(!pattern.contains("{rtstream}") && !pattern.contains("{video}"), "{pattern} names what has an owner");
+    for (_, pattern) in route_list().open.iter().filter(|(_, pattern)| *pattern != ASKS_ITSELF) {
+        let names = ["{collection}", "{session}", "{rtstream}", "{video}"].iter().find(|noun| pattern.contains(**noun));
+        assert_eq!(names, None, "{pattern} names what has an owner");
     }
 }
 
