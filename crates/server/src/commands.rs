@@ -8,7 +8,7 @@ use vitascope_ai::models::Installed;
 use vitascope_media::process::{CommandLine, Program, output};
 use vitascope_model::{Error, Result};
 
-use crate::app::{App, account};
+use crate::app::{App, account, webhook};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::route_list;
@@ -49,6 +49,16 @@ pub async fn key(config: Config, what: KeyCommand) -> Result<()> {
             println!("revoked {}", revoked.id);
         }
     }
+    app.store.close().await;
+    Ok(())
+}
+
+/// Prints the secret that webhooks are signed with, after a change if that is wished.
+pub async fn webhook_secret(config: Config, rotate: bool) -> Result<()> {
+    let app = App::open(config, Arc::new(SystemClock::new())).await?;
+    let user = app.store.find_first_user().await?.ok_or_else(|| Error::not_found("a user: start the server once"))?;
+    let secret = if rotate { webhook::rotate_secret(&app, &user).await? } else { webhook::secret(&app, &user).await? };
+    println!("{}", secret.secret);
     app.store.close().await;
     Ok(())
 }

@@ -25,6 +25,12 @@ enum Command {
         #[command(subcommand)]
         what: Option<KeyCommand>,
     },
+    /// Print the secret that webhooks are signed with (`whsec_…`).
+    WebhookSecret {
+        /// Change it first; what it replaces is good for another day.
+        #[arg(long)]
+        rotate: bool,
+    },
     /// List the installed models and verify their checksums.
     Models,
     /// Say whether everything the server needs is there.
@@ -51,6 +57,7 @@ fn run() -> Result<()> {
     match arguments.command {
         Command::Serve => runtime.block_on(serve::run(config)),
         Command::Key { what } => runtime.block_on(commands::key(config, what.unwrap_or(KeyCommand::Mint))),
+        Command::WebhookSecret { rotate } => runtime.block_on(commands::webhook_secret(config, rotate)),
         Command::Models => commands::models(&config),
         Command::Doctor => runtime.block_on(commands::doctor(&config)),
         Command::Routes => {
