@@ -134,10 +134,10 @@ def webm(seconds: int, *codec: str) -> bytes:
 def test_what_is_no_recording_is_refused_and_what_came_before_is_kept(api, conn, server):
     session, recorder = made(api), minted(api, expires_in=600)
     assert recorder("POST", "/capture/session/start", {"session_id": session, "channels": [SCREEN]}).status == 200
-    door = f"{server.url.replace('http', 'ws')}/capture/session/{session}/channel/display%3A1/media"
+    door = server.url.replace("http", "ws") + "/capture/media"
 
-    async def talk(*messages: object, channel: str = "display%3A1") -> int:
-        async with websockets.connect(door.replace("display%3A1", channel)) as line:
+    async def talk(*messages: object) -> int:
+        async with websockets.connect(door) as line:
             for message in messages:
                 await line.send(json.dumps(message) if isinstance(message, dict) else message)
             with pytest.raises(websockets.ConnectionClosed) as closed:
@@ -149,12 +149,13 @@ def test_what_is_no_recording_is_refused_and_what_came_before_is_kept(api, conn,
     def stamped(at: float, media: bytes) -> bytes:
         return int(at * 1e6).to_bytes(8, "big") + media
 
-    hello, now = {"type": "hello", "token": recorder.token}, time.time()
+    hello = {"type": "hello", "token": recorder.token, "session": session, "channel": "display:1"}
+    now = time.time()
     begin = {"type": "begin", "container": "webm", "at": int(now * 1e6), "width": 320, "height": 240}
-    stranger = {"type": "hello", "token": minted(api, expires_in=600).token}
+    stranger = hello | {"token": minted(api, expires_in=600).token}
     film_of_two_seconds = webm(2)
     refusals = {
-        "nobody": ([{"type": "hello", "token": "st-nobody"}], 4401),
+        "nobody": ([hello | {"token": "st-nobody"}], 4401),
         "no hello": ([begin], 4401),
         "a token that did not start it": ([stranger], 4403),
         "media before begin": ([hello, stamped(now, b"x")], 4400),
@@ -167,7 +168,7 @@ def test_what_is_no_recording_is_refused_and_what_came_before_is_kept(api, conn,
     }
     for name, (messages, code) in refusals.items():
         assert asyncio.run(talk(*messages)) == code, name
-    assert asyncio.run(talk(hello, channel="camera")) == 4404
+    assert asyncio.run(talk(hello | {"channel": "camera"})) == 4404
     torn = [stamped(now + 2 * n / 10, film_of_two_seconds[i : i + len(film_of_two_seconds) // 10 + 1]) for n, i in enumerate(range(0, len(film_of_two_seconds), len(film_of_two_seconds) // 10 + 1))]
     assert asyncio.run(talk(hello, begin, *torn, stamped(now + 2.5, bytes(5000)))) == 4400
     assert recorder("POST", f"/capture/session/{session}/stop").status == 200

@@ -219,7 +219,7 @@ async function start() {
   }
   const base = location.origin.replace(/^http/, "ws");
   channels = list.map(({ id, track, size }) => new Channel({
-    url: `${base}/capture/session/${session}/channel/${encodeURIComponent(id)}/media`, token, id, track, size, told: figures,
+    url: `${base}/capture/media`, token, session, id, track, size, told: figures,
   }));
   for (const channel of channels) {
     channel.begin();

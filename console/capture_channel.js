@@ -28,8 +28,8 @@ export function formOf(kind) {
 
 export class Channel {
   // `told` is called whenever something changes that a person may see.
-  constructor({ url, token, id, track, size, told }) {
-    Object.assign(this, { url, token, id, track, size, told });
+  constructor({ url, token, session, id, track, size, told }) {
+    Object.assign(this, { url, token, session, id, track, size, told });
     this.type = formOf(track.kind);
     this.queue = [];
     this.waiting = 0;
@@ -142,7 +142,7 @@ export class Channel {
   connect() {
     const socket = new WebSocket(this.url);
     this.socket = socket;
-    socket.onopen = () => socket.send(JSON.stringify({ type: "hello", token: this.token }));
+    socket.onopen = () => socket.send(JSON.stringify({ type: "hello", token: this.token, session: this.session, channel: this.id }));
     socket.onmessage = ({ data }) => {
       const said = JSON.parse(data);
       this.heardAt = performance.now();

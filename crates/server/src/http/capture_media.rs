@@ -1,9 +1,9 @@
-//! Media from a page that records: one WebSocket a channel. First a message with the client token, so that it stands in no URL; then for
+//! Media from a page that records: one WebSocket a channel. First a message says which, with the client token; no URL holds it. Then for
 //! each stretch of recording `begin`, binary chunks (eight bytes of the page's time in µs, then what its recorder wrote) and `end`; `bye` last.
 //! What goes wrong is told by a close code, 4000 and the HTTP status that it would have been, and one sentence.
 
+use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::{Buf, Bytes};
 use serde::Deserialize;
@@ -38,17 +38,13 @@ const LONGEST_REASON: usize = 120;
 const LATEST: i64 = 9_000_000_000_000_000;
 
 pub(super) fn routes() -> Routes {
-    Routes::new().open("/capture/session/{session}/channel/{channel}/media", connect)
+    Routes::new().open("/capture/media", connect)
 }
 
-async fn connect(
-    State(app): State<App>,
-    Path((session, channel)): Path<(String, String)>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
+async fn connect(State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {
     let tracker = app.tracker.clone();
     // Shutdown waits for it: what came is sealed.
-    let talk = move |socket| tracker.track_future(converse(app, socket, session, channel));
+    let talk = move |socket| tracker.track_future(converse(app, socket));
     upgrade.max_message_size(MOST).max_frame_size(MOST).on_upgrade(talk)
 }
 
@@ -58,6 +54,8 @@ async fn connect(
 enum Said {
     Hello {
         token: String,
+        session: String,
+        channel: String,
     },
     /// A recorder starts, at `at` by the page's clock.
     Begin {
@@ -91,8 +89,8 @@ impl From<Error> for Goodbye {
     }
 }
 
-async fn converse(app: App, mut socket: WebSocket, session: String, channel: String) {
-    let Goodbye(code, mut reason) = match admit(&app, &mut socket, &session, &channel).await {
+async fn converse(app: App, mut socket: WebSocket) {
+    let Goodbye(code, mut reason) = match admit(&app, &mut socket).await {
         Ok(mut browser) => {
             let ended = record(&app, &mut socket, &mut browser).await;
             let goodbye = ended.unwrap_or_else(Goodbye::from);
@@ -108,10 +106,12 @@ async fn converse(app: App, mut socket: WebSocket, session: String, channel: Str
     timeout(SEND_WITHIN, async { while let Some(Ok(_)) = socket.recv().await {} }).await.ok();
 }
 
-async fn admit(app: &App, socket: &mut WebSocket, session: &str, channel: &str) -> Result<Browser> {
+async fn admit(app: &App, socket: &mut WebSocket) -> Result<Browser> {
     let first = timeout(HELLO_WITHIN, socket.recv()).await;
     let Ok(Some(Ok(Message::Text(text)))) = first else { return Err(Error::unauthenticated("no token came")) };
-    let Said::Hello { token } = said(&text)? else { return Err(Error::unauthenticated("the token comes first")) };
+    let Said::Hello { token, session, channel } = said(&text)? else {
+        return Err(Error::unauthenticated("the token comes first"));
+    };
     let caller = identify(app, &token).await?;
     let id: CaptureSessionId = session.parse()?;
     let found = app.store.get_session(&caller.scope, &id).await?;
