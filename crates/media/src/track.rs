@@ -38,6 +38,15 @@ impl Chunk {
     }
 }
 
+impl Chunk {
+    /// When its last sample ends if nothing is known of what follows: the same for an open chunk and a sealed one.
+    pub fn natural_end(&self) -> WallTime {
+        let ticks = self.entries.iter().map(|e| i64::from(e.delta)).sum();
+        let last = self.entries.last().map_or(0, |e| e.delta);
+        self.start + Span::of_ticks(ticks, self.codec.timescale()) + last_length(&self.codec, last)
+    }
+}
+
 /// The journal files of a folder as chunks, up to the last whole sample of each. The end of the last one is a guess.
 pub fn open_chunks(dir: &Path) -> Result<Vec<Chunk>> {
     let mut chunks = Vec::new();
@@ -48,10 +57,13 @@ pub fn open_chunks(dir: &Path) -> Result<Vec<Chunk>> {
             continue;
         };
         let Ok(index) = Index::decode(&bytes, metadata.len()) else { continue };
-        let Some(last) = index.entries.last() else { continue };
-        let end =
-            start + Span::of_ticks(index.ticks(), index.codec.timescale()) + last_length(&index.codec, last.delta);
-        chunks.push(Chunk { start, end, codec: index.codec, entries: index.entries.into(), place: Place::File(data) });
+        if index.entries.is_empty() {
+            continue;
+        }
+        let entries = index.entries.into();
+        let mut chunk = Chunk { start, end: start, codec: index.codec, entries, place: Place::File(data) };
+        chunk.end = chunk.natural_end();
+        chunks.push(chunk);
     }
     Ok(chunks)
 }

@@ -2,6 +2,7 @@
 //! Who may cause a transition, and what else happens with it, is the business of the server's `app::capture`.
 
 use crate::id::{CaptureSessionId, CollectionId, ConnectionId, RtStreamId, UserId, VideoId};
+use crate::stream::AssetId;
 use crate::time::WallTime;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,6 +139,8 @@ pub struct Channel {
     pub rtstream_id: RtStreamId,
     /// The unguessable path on which this channel is published.
     pub publish_path: String,
+    /// The export that shows this channel, if it was asked for; that of the primary one is the session's.
+    pub exported_video_id: Option<VideoId>,
 }
 
 impl Channel {
@@ -159,7 +162,10 @@ pub struct CaptureSession {
     /// The application's own, as JSON text; always an object.
     pub metadata: String,
     pub channels: Vec<Channel>,
-    pub exported_video_id: Option<VideoId>,
+    /// A video; an audio where there is no picture.
+    pub exported: Option<AssetId>,
+    /// Marked for deletion: there for nobody who asks.
+    pub is_deleted: bool,
     pub failure: Option<Failure>,
     pub created_at: WallTime,
     pub state_changed_at: WallTime,

@@ -17,6 +17,8 @@ pub enum ErrorKind {
     PermissionDenied,
     /// Not there, or not the caller's: the two are never told apart.
     NotFound,
+    /// It was there and was deleted.
+    Gone,
     /// It stands against what is already so.
     Conflict,
     /// A limit was reached.
@@ -37,6 +39,7 @@ impl ErrorKind {
             ErrorKind::Unauthenticated => "unauthenticated",
             ErrorKind::PermissionDenied => "permission_denied",
             ErrorKind::NotFound => "not_found",
+            ErrorKind::Gone => "gone",
             ErrorKind::Conflict => "conflict",
             ErrorKind::ResourceExhausted => "resource_exhausted",
             ErrorKind::Unimplemented => "not_implemented",
@@ -65,6 +68,10 @@ impl Error {
     /// `what` as in "capture session cap-…".
     pub fn not_found(what: impl fmt::Display) -> Self {
         Error::new(ErrorKind::NotFound, format!("{what} was not found"))
+    }
+
+    pub fn gone(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Gone, message)
     }
 
     pub fn conflict(message: impl Into<String>) -> Self {

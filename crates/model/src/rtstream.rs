@@ -2,6 +2,7 @@
 
 use crate::capture::{Category, MediaKind};
 use crate::id::{CaptureSessionId, CollectionId, RtStreamId, TrackId, UserId};
+use crate::stream::AssetId;
 use crate::time::WallTime;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,9 @@ impl RtStreamState {
     }
 }
 
+/// Contract: frames a second that visual indexes look at; the SDKs' default.
+pub const SAMPLE_RATE: i64 = 30;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct RtStream {
     pub id: RtStreamId,
@@ -36,6 +40,10 @@ pub struct RtStream {
     pub kind: MediaKind,
     pub state: RtStreamState,
     pub store: bool,
+    /// Frames a second that visual indexes look at.
+    pub sample_rate: i64,
+    /// The export of what it had recorded then.
+    pub exported: Option<AssetId>,
     pub created_at: WallTime,
     /// Whether its speech is being written down, and since when.
     pub transcription: Transcription,
@@ -81,6 +89,15 @@ pub struct Track {
     pub kind: MediaKind,
     /// Whether it still grows.
     pub open: bool,
+    /// What was recorded before this moment was deleted.
+    pub kept_from: Option<WallTime>,
+}
+
+/// Where a chunk stands in the live playlist of its track: segments before it, and gaps in the recording up to its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LivePlace {
+    pub first_segment: i64,
+    pub gaps: i64,
 }
 
 /// A sealed piece of a track: its samples are one immutable object, its index is in the row.
@@ -96,4 +113,14 @@ pub struct SealedChunk {
     pub object: String,
     /// Codec line and sample index, as `media::index` writes them.
     pub index: Vec<u8>,
+    /// How many segments of a live playlist it makes.
+    pub segments: i64,
+    pub place: LivePlace,
+}
+
+impl SealedChunk {
+    /// Where a chunk stands that follows this one, with or without a gap between them.
+    pub fn place_after(&self, gap: bool) -> LivePlace {
+        LivePlace { first_segment: self.place.first_segment + self.segments, gaps: self.place.gaps + i64::from(gap) }
+    }
 }

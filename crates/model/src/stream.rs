@@ -1,6 +1,10 @@
 //! A stream: an ordered list of spans that is played as one. What it looks like to a player is `media`'s and `http`'s business.
 
-use crate::id::{CollectionId, RtStreamId, TrackId, UserId, VideoId};
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Error;
+use crate::id::{AudioId, CollectionId, RtStreamId, TrackId, UserId, VideoId};
 use crate::time::{Span, TimeRange, WallTime};
 
 /// One piece of a stream.
@@ -8,8 +12,12 @@ use crate::time::{Span, TimeRange, WallTime};
 pub enum Piece {
     /// A range of a live input, by wall time.
     RtStream { id: RtStreamId, range: TimeRange },
+    /// The last minute of a live input, on and on.
+    Live { id: RtStreamId },
     /// A whole video.
     Video { id: VideoId },
+    /// A whole audio.
+    Audio { id: AudioId },
 }
 
 /// A list of pieces under an unguessable id: who knows the id may play it.
@@ -19,6 +27,9 @@ pub struct Stream {
     pub owner: UserId,
     pub piece: Piece,
     pub title: Option<String>,
+    pub description: Option<String>,
+    /// Whether what it plays was deleted.
+    pub is_gone: bool,
 }
 
 /// A video: a name, and the ranges of tracks that it owns. No media of its own.
@@ -34,6 +45,55 @@ pub struct Video {
     pub stream_id: String,
     pub created_at: WallTime,
     pub parts: Vec<AssetPart>,
+}
+
+/// An audio: as a video, of sound alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audio {
+    pub id: AudioId,
+    pub owner: UserId,
+    pub collection_id: CollectionId,
+    pub name: String,
+    pub length: Span,
+    pub bytes: i64,
+    /// The stream that plays the whole of it.
+    pub stream_id: String,
+    pub created_at: WallTime,
+    pub parts: Vec<AssetPart>,
+}
+
+/// What an export makes: a video, or an audio where there is no picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AssetId {
+    Video(VideoId),
+    Audio(AudioId),
+}
+
+impl AssetId {
+    pub fn as_str(&self) -> &str {
+        match self {
+            AssetId::Video(id) => id.as_str(),
+            AssetId::Audio(id) => id.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for AssetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for AssetId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text.starts_with(AudioId::PREFIX) {
+            text.parse().map(AssetId::Audio)
+        } else {
+            text.parse().map(AssetId::Video)
+        }
+    }
 }
 
 /// A range of a track that an asset owns.

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use vitascope_model::Result;
 use vitascope_model::error::Context;
 
-use crate::app::{App, account, recording};
+use crate::app::{App, account, recording, stream};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::{events, http, jobs, live, rtsp};
@@ -40,11 +40,13 @@ pub async fn run(config: Config) -> Result<()> {
 pub async fn start(app: &App, rtsp_door: TcpListener) -> Result<()> {
     events::begin(app).await?;
     recording::recover_journals(app).await?;
+    stream::complete_live(app).await?;
     app.spawn(events::run_relay(app.clone()));
     app.spawn(events::run_webhooks(app.clone()));
     app.spawn(events::run_passes(app.clone()));
     app.spawn(jobs::run(app.clone()));
     app.spawn(jobs::run_upkeep(app.clone()));
+    app.spawn(jobs::sweeper::run(app.clone()));
     app.spawn(rtsp::serve(app.clone(), rtsp_door));
     live::session::resume(app).await
 }

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use sqlx::FromRow;
 use vitascope_model::account::Scope;
 use vitascope_model::capture::{CaptureSession, Channel, Failure, MediaKind, SessionState};
-use vitascope_model::id::{CaptureSessionId, CollectionId, VideoId};
+use vitascope_model::id::{CaptureSessionId, CollectionId, RtStreamId, VideoId};
+use vitascope_model::stream::AssetId;
 use vitascope_model::{Error, Result, WallTime};
 
 use crate::db::{OrBroken, unreadable};
@@ -23,6 +24,7 @@ struct SessionRow {
     ws_connection_id: Option<String>,
     metadata: String,
     exported_video_id: Option<String>,
+    deleted_at_us: Option<i64>,
     failure_code: Option<String>,
     failure_message: Option<String>,
     created_at_us: i64,
@@ -43,7 +45,8 @@ impl SessionRow {
             ws_connection_id: self.ws_connection_id.map(|id| id.parse()).transpose()?,
             metadata: self.metadata,
             channels,
-            exported_video_id: self.exported_video_id.map(|id| id.parse()).transpose()?,
+            exported: self.exported_video_id.map(|id| id.parse()).transpose()?,
+            is_deleted: self.deleted_at_us.is_some(),
             failure,
             created_at: WallTime(self.created_at_us),
             state_changed_at: WallTime(self.state_changed_at_us),
@@ -61,6 +64,7 @@ pub(crate) struct ChannelRow {
     is_primary: bool,
     rtstream_id: String,
     publish_path: String,
+    exported_video_id: Option<String>,
 }
 
 impl ChannelRow {
@@ -73,6 +77,7 @@ impl ChannelRow {
             is_primary: self.is_primary,
             rtstream_id: self.rtstream_id.parse()?,
             publish_path: self.publish_path,
+            exported_video_id: self.exported_video_id.map(|id| id.parse()).transpose()?,
         })
     }
 }
@@ -89,11 +94,12 @@ pub struct SessionFilter {
 impl Store {
     /// Looked up by id alone: the collection in a path does not matter, its owner does.
     pub async fn get_session(&self, scope: &Scope, id: &CaptureSessionId) -> Result<CaptureSession> {
-        let found = self.find_session(id).await?.filter(|s| scope.covers(&s.owner, &s.collection_id));
+        let found = self.find_session(id).await?.filter(|s| !s.is_deleted);
+        let found = found.filter(|s| scope.covers(&s.owner, &s.collection_id));
         found.ok_or_else(|| Error::not_found(format_args!("capture session {id}")))
     }
 
-    /// For our own work, whoever owns it.
+    /// For our own work: whoever owns it, and even if it is marked for deletion.
     pub async fn find_session(&self, id: &CaptureSessionId) -> Result<Option<CaptureSession>> {
         let read = async {
             let mut connection = self.readers.acquire().await.or_broken()?;
@@ -118,7 +124,8 @@ impl Store {
         filter: &SessionFilter,
         limit: i64,
     ) -> Result<Vec<CaptureSession>> {
-        const SQL: &str = "select * from capture_session where user_id = $1 and collection_id = $2
+        const SQL: &str =
+            "select * from capture_session where user_id = $1 and collection_id = $2 and deleted_at_us is null
             and ($3 is null or state = $3) and ($4 is null or end_user_id = $4) and ($5 is null or id < $5)
             order by id desc limit $6";
         if !scope.includes(collection) {
@@ -245,8 +252,16 @@ pub async fn set_failure(tx: &mut Tx, id: &CaptureSessionId, failure: &Failure) 
     Ok(())
 }
 
-pub async fn set_exported(tx: &mut Tx, id: &CaptureSessionId, video: &VideoId) -> Result<()> {
+pub async fn set_exported(tx: &mut Tx, id: &CaptureSessionId, asset: &AssetId) -> Result<()> {
     const SQL: &str = "update capture_session set exported_video_id = $2 where id = $1";
-    sqlx::query(SQL).bind(id.as_str()).bind(video.as_str()).execute(tx).await.or_broken()?;
+    sqlx::query(SQL).bind(id.as_str()).bind(asset.as_str()).execute(tx).await.or_broken()?;
     Ok(())
+}
+
+/// The export that shows this channel. False if somebody was quicker.
+pub async fn set_channel_exported(tx: &mut Tx, rtstream: &RtStreamId, video: &VideoId) -> Result<bool> {
+    const SQL: &str = "update capture_channel set exported_video_id = $2
+        where rtstream_id = $1 and exported_video_id is null";
+    let query = sqlx::query(SQL).bind(rtstream.as_str()).bind(video.as_str());
+    Ok(query.execute(tx).await.or_broken()?.rows_affected() == 1)
 }

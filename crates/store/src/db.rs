@@ -24,6 +24,8 @@ use crate::writer::{Writer, Written};
 /// Forward only; a released file is never edited. The number is the file's.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "init", include_str!("../migrations/sqlite/0001_init.sql")),
+    (2, "assets_and_deletion", include_str!("../migrations/sqlite/0002_assets_and_deletion.sql")),
+    (3, "rtstream_core", include_str!("../migrations/sqlite/0003_rtstream_core.sql")),
     (4, "event", include_str!("../migrations/sqlite/0004_event.sql")),
     (8, "scopes", include_str!("../migrations/sqlite/0008_scopes.sql")),
 ];

@@ -2,10 +2,12 @@
 //! One file per table family; a `*Row` never leaves its file. Reads are methods of `Store`; writes take the open transaction,
 //! so that a change, its job and its event are one commit, and only the server's `app` opens transactions.
 
+pub mod audio;
 pub mod capture;
 pub mod collection;
 pub mod connection;
 mod db;
+pub mod deletion;
 pub mod delivery;
 pub mod job;
 mod kept;

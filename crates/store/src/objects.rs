@@ -57,6 +57,19 @@ impl Objects {
         Err(Error::internal(format!("object {key} is shorter than its index says")))
     }
 
+    /// Removes an object; one that is not there is no error. An empty folder goes with it where `tidy` says that nobody fills it again.
+    pub async fn delete(&self, key: &str, tidy: bool) -> Result<()> {
+        match self.store.delete(&Key::from(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error).internal(format_args!("delete object {key}")),
+        }
+        if let (true, Some(folder)) = (tidy, self.root.join(key).parent()) {
+            // As long as it holds something it stays.
+            tokio::fs::remove_dir(folder).await.ok();
+        }
+        Ok(())
+    }
+
     pub async fn exists(&self, key: &str) -> Result<bool> {
         match self.store.head(&Key::from(key)).await {
             Ok(_) => Ok(true),
@@ -83,5 +96,20 @@ mod tests {
         assert!(!objects.exists("tracks/trk-2/5.dat").await.unwrap());
         objects.give_back("tracks/trk-1/5.dat", &file).await.unwrap();
         assert_eq!(std::fs::read(&file).unwrap(), b"0123456789");
+    }
+
+    #[tokio::test]
+    async fn what_is_deleted_is_gone_and_its_folder_goes_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::local(&folder.path().join("objects")).unwrap();
+        for name in ["1.dat", "2.dat"] {
+            std::fs::write(folder.path().join(name), b"x").unwrap();
+            objects.adopt(&folder.path().join(name), &format!("tracks/trk-1/{name}")).await.unwrap();
+        }
+        objects.delete("tracks/trk-1/1.dat", true).await.unwrap();
+        assert!(objects.exists("tracks/trk-1/2.dat").await.unwrap());
+        objects.delete("tracks/trk-1/2.dat", true).await.unwrap();
+        objects.delete("tracks/trk-1/2.dat", true).await.unwrap();
+        assert!(!folder.path().join("objects/tracks/trk-1").exists());
     }
 }

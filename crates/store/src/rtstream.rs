@@ -5,6 +5,7 @@ use vitascope_model::account::Scope;
 use vitascope_model::capture::{Category, MediaKind};
 use vitascope_model::id::{CaptureSessionId, RtStreamId};
 use vitascope_model::rtstream::{RtStream, RtStreamState, Transcription};
+use vitascope_model::stream::AssetId;
 use vitascope_model::{Error, Result, WallTime};
 
 use crate::db::{OrBroken, bound_to, unreadable};
@@ -21,6 +22,8 @@ struct RtStreamRow {
     kind: String,
     state: String,
     store: bool,
+    sample_rate: i64,
+    exported_asset_id: Option<String>,
     transcription: Option<String>,
     transcription_since_us: Option<i64>,
     transcription_until_us: Option<i64>,
@@ -48,18 +51,58 @@ impl RtStreamRow {
             kind: MediaKind::parse(&self.kind).ok_or_else(|| unreadable("media kind", &self.kind))?,
             state: RtStreamState::parse(&self.state).ok_or_else(|| unreadable("rtstream state", &self.state))?,
             store: self.store,
+            sample_rate: self.sample_rate,
+            exported: self.exported_asset_id.map(|id| id.parse()).transpose()?,
             created_at: WallTime(self.created_at_us),
             transcription,
         })
     }
 }
 
+/// Which rtstreams to list, and in which order.
+#[derive(Clone, Debug)]
+pub struct RtStreamFilter {
+    pub state: Option<RtStreamState>,
+    /// A part of the name, in any case.
+    pub name: Option<String>,
+    pub order: RtStreamOrder,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct RtStreamOrder {
+    pub by: RtStreamField,
+    pub descending: bool,
+}
+
+/// What a list of rtstreams can be ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RtStreamField {
+    Created,
+    Name,
+    State,
+}
+
+impl RtStreamField {
+    fn column(self) -> &'static str {
+        match self {
+            RtStreamField::Created => "created_at_us",
+            RtStreamField::Name => "lower(name)",
+            RtStreamField::State => "state",
+        }
+    }
+}
+
 impl Store {
     pub async fn get_rtstream(&self, scope: &Scope, id: &RtStreamId) -> Result<RtStream> {
-        let found = self.find_rtstream(id).await?.filter(|s| scope.covers(&s.owner, &s.collection_id));
+        const SQL: &str = "select * from rtstream where id = $1 and deleted_at_us is null";
+        let row: Option<RtStreamRow> =
+            sqlx::query_as(SQL).bind(id.as_str()).fetch_optional(&self.readers).await.or_broken()?;
+        let found = row.map(RtStreamRow::into_model).transpose()?;
+        let found = found.filter(|s| scope.covers(&s.owner, &s.collection_id));
         found.ok_or_else(|| Error::not_found(format_args!("rtstream {id}")))
     }
 
+    /// For our own work: whoever owns it, and even if it is marked for deletion.
     pub async fn find_rtstream(&self, id: &RtStreamId) -> Result<Option<RtStream>> {
         const SQL: &str = "select * from rtstream where id = $1";
         let row: Option<RtStreamRow> =
@@ -70,7 +113,8 @@ impl Store {
     /// The rtstream that is published on this path.
     pub async fn find_rtstream_by_path(&self, publish_path: &str) -> Result<Option<RtStream>> {
         const SQL: &str =
-            "select r.* from rtstream r join capture_channel c on c.rtstream_id = r.id where c.publish_path = $1";
+            "select r.* from rtstream r join capture_channel c on c.rtstream_id = r.id where c.publish_path = $1
+            and r.deleted_at_us is null";
         let row: Option<RtStreamRow> =
             sqlx::query_as(SQL).bind(publish_path).fetch_optional(&self.readers).await.or_broken()?;
         row.map(RtStreamRow::into_model).transpose()
@@ -78,7 +122,7 @@ impl Store {
 
     pub async fn list_session_rtstreams(&self, session: &CaptureSessionId) -> Result<Vec<RtStream>> {
         const SQL: &str = "select r.* from rtstream r join capture_channel c on c.rtstream_id = r.id
-            where r.session_id = $1 order by c.position";
+            where r.session_id = $1 and r.deleted_at_us is null order by c.position";
         let read = async {
             let query = sqlx::query_as(SQL).bind(session.as_str());
             let rows: Vec<RtStreamRow> = query.fetch_all(&self.readers).await.or_broken()?;
@@ -87,26 +131,29 @@ impl Store {
         self.shelves.session_rtstreams.get(session.clone(), read).await
     }
 
-    /// Newest first, with the number of all that match.
+    /// A page of those that match, with the number of all of them.
     pub async fn list_rtstreams(
         &self,
         scope: &Scope,
-        state: Option<RtStreamState>,
-        name: Option<&str>,
+        filter: &RtStreamFilter,
         limit: i64,
         offset: i64,
     ) -> Result<(Vec<RtStream>, i64)> {
-        const COUNT: &str = "select count(*) from rtstream where user_id = $1 and ($2 is null or state = $2)
+        const CHOSEN: &str = "from rtstream where user_id = $1 and deleted_at_us is null and ($2 is null or state = $2)
             and ($3 is null or instr(lower(name), lower($3)) > 0)
             and ($4 is null or instr($4, ' ' || collection_id || ' ') > 0)";
-        const LIST: &str = "select * from rtstream where user_id = $1 and ($2 is null or state = $2)
-            and ($3 is null or instr(lower(name), lower($3)) > 0)
-            and ($4 is null or instr($4, ' ' || collection_id || ' ') > 0) order by id desc limit $5 offset $6";
-        let (user, state, bound) = (scope.user().as_str(), state.map(RtStreamState::as_str), bound_to(scope));
-        let query = sqlx::query_scalar(COUNT).bind(user).bind(state).bind(name).bind(bound.as_deref());
-        let count: i64 = query.fetch_one(&self.readers).await.or_broken()?;
-        let query = sqlx::query_as(LIST).bind(user).bind(state).bind(name).bind(bound.as_deref());
-        let query = query.bind(limit).bind(offset);
+        let (user, state, bound) = (scope.user().as_str(), filter.state.map(RtStreamState::as_str), bound_to(scope));
+        let RtStreamOrder { by, descending } = filter.order;
+        let direction = if descending { "desc" } else { "asc" };
+        let count = format!("select count(*) {CHOSEN}");
+        // Ids sort by age: among equals, the order is that of their making.
+        let order = format!("order by {} {direction}, id {direction}", by.column());
+        let list = format!("select * {CHOSEN} {order} limit $5 offset $6");
+        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(count)).bind(user).bind(state);
+        let count: i64 =
+            query.bind(filter.name.as_deref()).bind(bound.as_deref()).fetch_one(&self.readers).await.or_broken()?;
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(list)).bind(user).bind(state).bind(filter.name.as_deref());
+        let query = query.bind(bound.as_deref()).bind(limit).bind(offset);
         let rows: Vec<RtStreamRow> = query.fetch_all(&self.readers).await.or_broken()?;
         Ok((rows.into_iter().map(RtStreamRow::into_model).collect::<Result<_>>()?, count))
     }
@@ -122,12 +169,12 @@ impl Store {
 
 pub async fn insert(tx: &mut Tx, r: &RtStream) -> Result<()> {
     const SQL: &str = "insert into rtstream
-        (id, user_id, collection_id, session_id, name, category, kind, state, store, created_at_us)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        (id, user_id, collection_id, session_id, name, category, kind, state, store, created_at_us, sample_rate)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     let query = sqlx::query(SQL).bind(r.id.as_str()).bind(r.owner.as_str()).bind(r.collection_id.as_str());
     let query = query.bind(r.session_id.as_ref().map(|s| s.as_str())).bind(&r.name);
     let query = query.bind(r.category.map(Category::as_str)).bind(r.kind.as_str()).bind(r.state.as_str());
-    query.bind(r.store).bind(r.created_at.0).execute(tx).await.or_broken()?;
+    query.bind(r.store).bind(r.created_at.0).bind(r.sample_rate).execute(tx).await.or_broken()?;
     Ok(())
 }
 
@@ -135,6 +182,21 @@ pub async fn set_state(tx: &mut Tx, id: &RtStreamId, state: RtStreamState) -> Re
     const SQL: &str = "update rtstream set state = $2 where id = $1";
     sqlx::query(SQL).bind(id.as_str()).bind(state.as_str()).execute(tx).await.or_broken()?;
     Ok(())
+}
+
+pub async fn update(tx: &mut Tx, id: &RtStreamId, name: Option<&str>, sample_rate: Option<i64>) -> Result<()> {
+    const SQL: &str = "update rtstream set name = coalesce($2, name), sample_rate = coalesce($3, sample_rate)
+        where id = $1";
+    sqlx::query(SQL).bind(id.as_str()).bind(name).bind(sample_rate).execute(tx).await.or_broken()?;
+    Ok(())
+}
+
+/// Replaces the export `before`. False if somebody was quicker.
+pub async fn set_exported(tx: &mut Tx, id: &RtStreamId, before: Option<&AssetId>, asset: &AssetId) -> Result<bool> {
+    const SQL: &str = "update rtstream set exported_asset_id = $3
+        where id = $1 and coalesce(exported_asset_id, '') = coalesce($2, '')";
+    let query = sqlx::query(SQL).bind(id.as_str()).bind(before.map(AssetId::as_str)).bind(asset.as_str());
+    Ok(query.execute(tx).await.or_broken()?.rows_affected() == 1)
 }
 
 pub async fn start_transcription(tx: &mut Tx, id: &RtStreamId, connection: Option<&str>, now: WallTime) -> Result<()> {

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use vitascope_model::capture::MediaKind;
 use vitascope_model::id::{CaptureSessionId, RtStreamId, TrackId};
-use vitascope_model::rtstream::{SealedChunk, Track, TrackRole};
+use vitascope_model::rtstream::{LivePlace, SealedChunk, Track, TrackRole};
 use vitascope_model::{Error, Result, TimeRange, WallTime};
 
 use crate::db::{OrBroken, unreadable};
@@ -18,6 +18,7 @@ struct TrackRow {
     role: String,
     kind: String,
     open: bool,
+    kept_from_us: Option<i64>,
 }
 
 impl TrackRow {
@@ -30,6 +31,7 @@ impl TrackRow {
             role: TrackRole::parse(&self.role).ok_or_else(|| unreadable("track role", &self.role))?,
             kind: MediaKind::parse(&self.kind).ok_or_else(|| unreadable("media kind", &self.kind))?,
             open: self.open,
+            kept_from: self.kept_from_us.map(WallTime),
         })
     }
 }
@@ -42,6 +44,24 @@ struct ChunkRow {
     samples: i64,
     object: String,
     sample_index: Vec<u8>,
+    segments: i64,
+    first_segment: i64,
+    gaps: i64,
+}
+
+impl ChunkRow {
+    fn into_model(self) -> SealedChunk {
+        SealedChunk {
+            start: WallTime(self.start_us),
+            end: WallTime(self.end_us),
+            bytes: self.bytes,
+            samples: self.samples,
+            object: self.object,
+            index: self.sample_index,
+            segments: self.segments,
+            place: LivePlace { first_segment: self.first_segment, gaps: self.gaps },
+        }
+    }
 }
 
 /// Where a track begins and ends, and how much it is, as far as it is sealed.
@@ -83,21 +103,34 @@ impl Store {
 
     /// The chunks that hold something of `range`, in order.
     pub async fn list_chunks(&self, track: &TrackId, range: TimeRange) -> Result<Vec<SealedChunk>> {
-        const SQL: &str = "select start_us, end_us, bytes, samples, object, sample_index from chunk
-            where track_id = $1 and end_us > $2 and start_us < $3 order by start_us";
+        const SQL: &str = "select start_us, end_us, bytes, samples, object, sample_index, segments, first_segment, gaps
+            from chunk where track_id = $1 and end_us > $2 and start_us < $3 order by start_us";
         let query = sqlx::query_as(SQL).bind(track.as_str()).bind(range.start().0).bind(range.end().0);
         let rows: Vec<ChunkRow> = query.fetch_all(&self.readers).await.or_broken()?;
-        Ok(rows
-            .into_iter()
-            .map(|r| SealedChunk {
-                start: WallTime(r.start_us),
-                end: WallTime(r.end_us),
-                bytes: r.bytes,
-                samples: r.samples,
-                object: r.object,
-                index: r.sample_index,
-            })
-            .collect())
+        Ok(rows.into_iter().map(ChunkRow::into_model).collect())
+    }
+
+    /// The last chunk that is sealed and begins before `start`.
+    pub async fn last_chunk_before(&self, track: &TrackId, start: WallTime) -> Result<Option<SealedChunk>> {
+        Ok(self.list_last_chunks(track, start, 1).await?.pop())
+    }
+
+    /// The last so many chunks that are sealed and begin before `start`, in order.
+    pub async fn list_last_chunks(&self, track: &TrackId, start: WallTime, limit: i64) -> Result<Vec<SealedChunk>> {
+        const SQL: &str = "select start_us, end_us, bytes, samples, object, sample_index, segments, first_segment, gaps
+            from chunk where track_id = $1 and start_us < $2 order by start_us desc limit $3";
+        let query = sqlx::query_as(SQL).bind(track.as_str()).bind(start.0).bind(limit);
+        let rows: Vec<ChunkRow> = query.fetch_all(&self.readers).await.or_broken()?;
+        Ok(rows.into_iter().rev().map(ChunkRow::into_model).collect())
+    }
+
+    /// The first so many sealed chunks that end after `moment`, in order.
+    pub async fn list_next_chunks(&self, track: &TrackId, moment: WallTime, limit: i64) -> Result<Vec<SealedChunk>> {
+        const SQL: &str = "select start_us, end_us, bytes, samples, object, sample_index, segments, first_segment, gaps
+            from chunk where track_id = $1 and end_us > $2 order by start_us limit $3";
+        let query = sqlx::query_as(SQL).bind(track.as_str()).bind(moment.0).bind(limit);
+        let rows: Vec<ChunkRow> = query.fetch_all(&self.readers).await.or_broken()?;
+        Ok(rows.into_iter().map(ChunkRow::into_model).collect())
     }
 
     pub async fn track_extent(&self, track: &TrackId) -> Result<Option<Extent>> {
@@ -129,9 +162,11 @@ pub async fn set_open(tx: &mut Tx, id: &TrackId, open: bool) -> Result<()> {
 
 /// Sealing the same chunk again (after a crash between file and row) changes nothing.
 pub async fn insert_chunk(tx: &mut Tx, track: &TrackId, c: &SealedChunk) -> Result<()> {
-    const SQL: &str = "insert into chunk (track_id, start_us, end_us, bytes, samples, object, sample_index)
-        values ($1, $2, $3, $4, $5, $6, $7) on conflict (track_id, start_us) do nothing";
+    const SQL: &str = "insert into chunk
+            (track_id, start_us, end_us, bytes, samples, object, sample_index, segments, first_segment, gaps)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (track_id, start_us) do nothing";
     let query = sqlx::query(SQL).bind(track.as_str()).bind(c.start.0).bind(c.end.0).bind(c.bytes).bind(c.samples);
-    query.bind(&c.object).bind(&c.index).execute(tx).await.or_broken()?;
+    let query = query.bind(&c.object).bind(&c.index).bind(c.segments).bind(c.place.first_segment).bind(c.place.gaps);
+    query.execute(tx).await.or_broken()?;
     Ok(())
 }

@@ -21,11 +21,21 @@ struct VideoRow {
     created_at_us: i64,
 }
 
+/// Of a video or of an audio.
 #[derive(FromRow)]
-struct PartRow {
+pub(crate) struct PartRow {
     track_id: String,
     start_us: i64,
     end_us: i64,
+}
+
+impl PartRow {
+    pub(crate) fn into_model(self) -> Result<AssetPart> {
+        let range = TimeRange::new(WallTime(self.start_us), WallTime(self.end_us));
+        let range =
+            range.ok_or_else(|| Error::internal(format!("an asset owns nothing of track {}", self.track_id)))?;
+        Ok(AssetPart { track_id: self.track_id.parse()?, range })
+    }
 }
 
 impl VideoRow {
@@ -61,12 +71,7 @@ impl Store {
             sqlx::query_as(VIDEO).bind(id.as_str()).fetch_optional(&self.readers).await.or_broken()?;
         let Some(row) = row else { return Ok(None) };
         let rows: Vec<PartRow> = sqlx::query_as(PARTS).bind(id.as_str()).fetch_all(&self.readers).await.or_broken()?;
-        let parts = rows.into_iter().map(|p| {
-            let range = TimeRange::new(WallTime(p.start_us), WallTime(p.end_us))
-                .ok_or_else(|| Error::internal(format!("video {id} has an empty part")))?;
-            Ok(AssetPart { track_id: p.track_id.parse()?, range })
-        });
-        row.into_model(parts.collect::<Result<_>>()?).map(Some)
+        row.into_model(rows.into_iter().map(PartRow::into_model).collect::<Result<_>>()?).map(Some)
     }
 
     /// Newest first, without their parts.

@@ -4,15 +4,16 @@
 use vitascope_model::{Span, TimeRange, WallTime};
 
 use super::run::{At, push, samples};
-use super::{Part, Segment};
+use super::{Part, PlanOptions, Segment};
 use crate::track::Chunk;
 
 /// The segments of `range`: from the key frame at or before its start, up to its end.
-pub(super) fn segments(chunks: &[Chunk], range: TimeRange, target: Span) -> Vec<Segment> {
+pub(super) fn segments(chunks: &[Chunk], range: TimeRange, options: &PlanOptions) -> Vec<Segment> {
     let Some(origin) = origin(chunks, range) else { return Vec::new() };
     let timescale = chunks[0].codec.timescale();
-    let target = target.to_ticks(timescale).max(1) as u64;
-    let mut cutter = Cutter { origin, timescale, target, time: 0, segments: Vec::new() };
+    let ticks = |span: Span| span.to_ticks(timescale).max(1) as u64;
+    let (target, longest) = (ticks(options.segment), options.longest.map_or(u64::MAX, ticks));
+    let mut cutter = Cutter { origin, timescale, target, longest, time: 0, is_whole: true, segments: Vec::new() };
     let mut wanted = samples(chunks).skip_while(|s| s.wall < origin).take_while(|s| s.wall < range.end()).peekable();
     while let Some(at) = wanted.next() {
         // The next one of the track, not of the range: the last picture of the range lasts until its end.
@@ -44,8 +45,11 @@ struct Cutter {
     origin: WallTime,
     timescale: u32,
     target: u64,
+    longest: u64,
     /// Ticks from the origin to the next sample.
     time: u64,
+    /// Whether the last segment begins with a key frame.
+    is_whole: bool,
     segments: Vec<Segment>,
 }
 
@@ -60,7 +64,10 @@ impl Cutter {
         };
         // Clocks that were put back must not make time stand still.
         let duration = u32::try_from(duration.max(1)).unwrap_or(u32::MAX);
-        if self.segments.last().is_none_or(|s| at.key && s.duration >= self.target) {
+        let is_due =
+            |s: &Segment| (at.key && (s.duration >= self.target || !self.is_whole)) || s.duration >= self.longest;
+        if self.segments.last().is_none_or(is_due) {
+            self.is_whole = at.key;
             let part = Part { decode_time: self.time, runs: Vec::new() };
             self.segments.push(Segment { wall: at.wall, duration: 0, parts: vec![part] });
         }

@@ -3,10 +3,12 @@
 //! The range begins at the key frame at or before its start and ends exactly; the wall clock decides where both tracks lie.
 
 mod lead;
+mod live;
 mod run;
 mod segment;
 mod sound;
 
+pub use live::{LivePlan, is_gap, live, segments_in};
 pub use segment::{SegmentLayout, SegmentPart, Slice};
 
 use std::fmt::Write as _;
@@ -24,11 +26,21 @@ use run::Run;
 pub struct PlanOptions {
     /// A segment ends at the first key frame after so long.
     pub segment: Span,
+    /// And, where no key frame comes, at the first sample after so long: for what is told while it grows, and so must promise at
+    /// its beginning how long its segments are.
+    pub longest: Option<Span>,
+}
+
+impl PlanOptions {
+    /// For a range of something that may still grow.
+    pub fn growing() -> PlanOptions {
+        PlanOptions { longest: Some(live::LONGEST), ..PlanOptions::default() }
+    }
 }
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        PlanOptions { segment: Span::seconds(2) }
+        PlanOptions { segment: Span::seconds(2), longest: None }
     }
 }
 
@@ -38,6 +50,10 @@ pub struct Plan {
     tracks: Vec<PlannedTrack>,
     segments: Vec<Segment>,
     complete: bool,
+    /// The least target duration that the playlist tells, in seconds.
+    promise: u64,
+    /// Whether every segment begins with a key frame.
+    independent: bool,
 }
 
 /// The first one leads: its samples decide where segments begin.
@@ -73,8 +89,10 @@ pub fn plan(
     let has_samples = |t: &&TrackView| t.chunks.iter().any(|c| !c.entries.is_empty());
     let (video, audio) = (video.filter(has_samples), audio.filter(has_samples));
     let leading = video.or(audio).ok_or_else(|| Error::not_found("a recording in this range"))?;
-    let cut = if video.is_some() { lead::segments } else { sound::segments };
-    let mut segments = cut(&leading.chunks, range, options.segment);
+    let mut segments = match video {
+        Some(picture) => lead::segments(&picture.chunks, range, options),
+        None => sound::segments(&leading.chunks, range, options.segment),
+    };
     if segments.is_empty() && !leading.growing {
         return Err(Error::not_found("a recording in this range"));
     }
@@ -91,7 +109,18 @@ pub fn plan(
         segments.truncate(whole);
         tracks.push(PlannedTrack::of(audio));
     }
-    Ok(Plan { tracks, segments, complete: !growing })
+    let promise = if options.longest.is_some() { live::TARGET as u64 } else { 2 };
+    let independent = segments.iter().all(|s| s.parts[0].begins_with_key(&leading.chunks));
+    Ok(Plan { tracks, segments, complete: !growing, promise, independent })
+}
+
+impl Part {
+    fn begins_with_key(&self, chunks: &[Chunk]) -> bool {
+        match self.runs.first() {
+            Some(Run::Samples { chunk, first, .. }) => chunks[*chunk].entries[*first].key,
+            _ => true,
+        }
+    }
 }
 
 impl PlannedTrack {
@@ -132,13 +161,18 @@ impl Plan {
     /// The m3u8. While the range grows it has no end, and what it lists is the beginning of what it will list.
     pub fn playlist(&self) -> String {
         let rate = u64::from(self.timescale());
-        // Rounded, as the format wants it. A player holds so many of these back from a live edge, so it is not more than is true.
-        let longest = self.segments.iter().map(|s| (s.duration + rate / 2) / rate).max().unwrap_or(0).max(2);
+        // Rounded, as the format wants it. While the list grows, what was said first stays said: only a picture that is held longer
+        // than a segment may be does not keep to it.
+        let longest = self.segments.iter().map(|s| (s.duration + rate / 2) / rate).max().unwrap_or(0);
+        let longest = if self.complete { longest.max(self.promise) } else { self.promise };
         let kind = if self.complete { "VOD" } else { "EVENT" };
         let mut out = String::with_capacity(40 * self.segments.len() + 256);
         let mut line = |text: std::fmt::Arguments<'_>| out.write_fmt(text).expect("writing to a string succeeds");
         line(format_args!("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{longest}\n#EXT-X-PLAYLIST-TYPE:{kind}\n"));
-        line(format_args!("#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"init.mp4\"\n"));
+        if self.complete && self.independent {
+            line(format_args!("#EXT-X-INDEPENDENT-SEGMENTS\n"));
+        }
+        line(format_args!("#EXT-X-MAP:URI=\"init.mp4\"\n"));
         for (n, segment) in self.segments.iter().enumerate() {
             if n == 0 {
                 line(format_args!("#EXT-X-PROGRAM-DATE-TIME:{}\n", segment.wall));

@@ -53,6 +53,30 @@ pub(super) fn segments(chunks: &[Chunk], range: TimeRange, target: Span) -> Vec<
     segments
 }
 
+/// The segments of one chunk on a timeline that begins at `origin`: its first frame is put on the nearest whole frame.
+pub(super) fn chunk_segments<'a>(
+    frames: impl Iterator<Item = At<'a>>,
+    chunk: &Chunk,
+    origin: WallTime,
+    target: Span,
+) -> Vec<Segment> {
+    let rate = chunk.codec.timescale();
+    let length = (target.to_ticks(rate) + FRAME - 1) / FRAME * FRAME;
+    let base = ((chunk.start - origin).to_ticks(rate).max(0) + FRAME / 2) / FRAME * FRAME;
+    // Worked out from the chunk alone, and then moved to its place: what is in a segment does not depend on where the timeline begins.
+    let mut line = Line { origin: chunk.start, rate, time: 0, frames: frames.peekable() };
+    let mut segments = Vec::new();
+    while line.frames.peek().is_some() {
+        let from = line.time;
+        let wall = chunk.start + Span::of_ticks(from, rate);
+        let mut part = line.fill(from + length);
+        part.decode_time += base as u64;
+        segments.push(Segment { wall, duration: (line.time - from) as u64, parts: vec![part] });
+    }
+    segments.retain(|s| s.duration > 0);
+    segments
+}
+
 /// Frames on their way to their places.
 struct Line<'a, I: Iterator<Item = At<'a>>> {
     origin: WallTime,

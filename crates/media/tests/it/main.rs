@@ -7,6 +7,7 @@ mod crash;
 mod decoding;
 mod film;
 mod growing;
+mod live;
 mod pictures;
 mod player;
 mod recording;

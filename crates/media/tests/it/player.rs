@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test starts the player")]
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -25,6 +26,19 @@ pub(crate) struct Served {
     pub(crate) plan: Plan,
 }
 
+/// Plays segments that were gathered one by one, with their lengths.
+pub(crate) fn play_files(init: &[u8], segments: &[(f64, Vec<u8>)]) -> Vec<Played> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("init.mp4"), init).unwrap();
+    let mut list = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:5\n#EXT-X-MAP:URI=\"init.mp4\"\n".to_owned();
+    for (n, (length, bytes)) in segments.iter().enumerate() {
+        fs::write(dir.path().join(format!("{n}.m4s")), bytes).unwrap();
+        list += &format!("#EXTINF:{length},\n{n}.m4s\n");
+    }
+    fs::write(dir.path().join("index.m3u8"), list + "#EXT-X-ENDLIST\n").unwrap();
+    watch(dir.path())
+}
+
 impl Served {
     pub(crate) fn new(plan: Plan) -> Served {
         let dir = tempfile::tempdir().unwrap();
@@ -38,34 +52,38 @@ impl Served {
 
     /// Every picture, in the order in which it is shown.
     pub(crate) fn watch(&self) -> Vec<Played> {
-        // One grey pixel for each box.
-        let boxes = format!("crop={}:{BOX}:0:0,scale={BOXES}:1:flags=area,format=gray", BOX * BOXES);
-        let filter = format!("{boxes},showinfo=checksum=0");
-        // Times to the tick, so that no two pictures have the same.
-        let exact = ["-fps_mode", "passthrough", "-enc_time_base", "1:90000"];
-        let (pixels, log) = self.play(&[&["-map", "0:v", "-vf", &filter][..], &exact, &["-f", "rawvideo"]].concat());
-        let times = log.split("pts_time:").skip(1).map(|t| t.split_whitespace().next().unwrap().parse().unwrap());
-        let times: Vec<f64> = times.collect();
-        assert_eq!(pixels.len(), times.len() * BOXES);
-        pixels.chunks(BOXES).zip(times).map(|(boxes, seconds)| Played { number: number(boxes), seconds }).collect()
+        watch(self.dir.path())
     }
 
     /// All sound, both channels interleaved.
     pub(crate) fn listen(&self) -> Vec<f32> {
-        let (bytes, _) = self.play(&["-map", "0:a", "-f", "f32le"]);
+        let (bytes, _) = play(self.dir.path(), &["-map", "0:a", "-f", "f32le"]);
         bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
     }
+}
 
-    fn play(&self, args: &[&str]) -> (Vec<u8>, String) {
-        let mut command = Command::new("ffmpeg");
-        command.args(["-v", "level+info", "-nostats", "-i"]).arg(self.dir.path().join("index.m3u8"));
-        let output = command.args(args).arg("-").output().unwrap();
-        let log = String::from_utf8(output.stderr).unwrap();
-        let is_complaint = |line: &&str| ["[warning]", "[error]", "[fatal]"].iter().any(|level| line.contains(level));
-        let complaints: Vec<&str> = log.lines().filter(is_complaint).collect();
-        assert!(output.status.success() && complaints.is_empty(), "{complaints:#?}");
-        (output.stdout, log)
-    }
+fn watch(dir: &Path) -> Vec<Played> {
+    // One grey pixel for each box.
+    let boxes = format!("crop={}:{BOX}:0:0,scale={BOXES}:1:flags=area,format=gray", BOX * BOXES);
+    let filter = format!("{boxes},showinfo=checksum=0");
+    // Times to the tick, so that no two pictures have the same.
+    let exact = ["-fps_mode", "passthrough", "-enc_time_base", "1:90000"];
+    let (pixels, log) = play(dir, &[&["-map", "0:v", "-vf", &filter][..], &exact, &["-f", "rawvideo"]].concat());
+    let times = log.split("pts_time:").skip(1).map(|t| t.split_whitespace().next().unwrap().parse().unwrap());
+    let times: Vec<f64> = times.collect();
+    assert_eq!(pixels.len(), times.len() * BOXES);
+    pixels.chunks(BOXES).zip(times).map(|(boxes, seconds)| Played { number: number(boxes), seconds }).collect()
+}
+
+fn play(dir: &Path, args: &[&str]) -> (Vec<u8>, String) {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "level+info", "-nostats", "-i"]).arg(dir.join("index.m3u8"));
+    let output = command.args(args).arg("-").output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    let is_complaint = |line: &&str| ["[warning]", "[error]", "[fatal]"].iter().any(|level| line.contains(level));
+    let complaints: Vec<&str> = log.lines().filter(is_complaint).collect();
+    assert!(output.status.success() && complaints.is_empty(), "{complaints:#?}");
+    (output.stdout, log)
 }
 
 /// The bytes of a segment.

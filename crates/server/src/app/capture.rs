@@ -3,13 +3,14 @@
 
 use vitascope_model::capture::{CaptureSession, Category, Channel, Failure, MediaKind, SessionState};
 use vitascope_model::id::{CaptureSessionId, CollectionId, ConnectionId, EventId, JobId, RtStreamId, UserId};
-use vitascope_model::rtstream::{RtStream, RtStreamState, Transcription};
-use vitascope_model::stream::Video;
+use vitascope_model::rtstream::{RtStream, RtStreamState, SAMPLE_RATE, Transcription};
+use vitascope_model::stream::Stream;
 use vitascope_model::{Error, Result, WallTime};
 use vitascope_store::job::NewJob;
-use vitascope_store::{Tx, capture, job, outbox, rtstream};
+use vitascope_store::{Tx, capture, job, outbox, rtstream, stream};
 
 use super::account::Caller;
+use super::export::Exported;
 use super::{App, mint};
 use crate::events::frames::session_event;
 use crate::{jobs, random};
@@ -57,7 +58,8 @@ pub async fn create(app: &App, owner: &UserId, new: NewSession) -> Result<Captur
         ws_connection_id: new.ws_connection_id,
         metadata: new.metadata,
         channels: Vec::new(),
-        exported_video_id: None,
+        exported: None,
+        is_deleted: false,
         failure: None,
         created_at: now,
         state_changed_at: now,
@@ -88,6 +90,7 @@ pub async fn start(app: &App, caller: &Caller, id: &CaptureSessionId, start: Sta
     let now = app.now();
     let streams: Vec<(Channel, RtStream)> = start.channels.into_iter().map(|c| grow(app, &found, c, now)).collect();
     let (started_by, client_id) = (caller.token().map(str::to_owned), caller.end_user_id.clone());
+    let live: Vec<Stream> = streams.iter().map(|(_, r)| super::stream::live_of(app, r)).collect();
     let (session_id, step) = (id.clone(), Step::to(app, SessionState::Starting));
     let session = app
         .store
@@ -96,6 +99,7 @@ pub async fn start(app: &App, caller: &Caller, id: &CaptureSessionId, start: Sta
                 for (position, (channel, stream)) in streams.iter().enumerate() {
                     rtstream::insert(tx, stream).await?;
                     capture::insert_channel(tx, &session_id, position, channel).await?;
+                    stream::insert(tx, &live[position], now).await?;
                 }
                 let connection = start.ws_connection_id.as_ref().map(ConnectionId::as_str);
                 let (by, callback) = (started_by.as_deref(), start.callback_url.as_deref());
@@ -143,7 +147,8 @@ pub async fn advance(app: &App, id: &CaptureSessionId, to: SessionState, failure
                     rtstream::set_state(tx, &channel.rtstream_id, RtStreamState::Stopped).await?;
                     rtstream::stop_transcription(tx, &channel.rtstream_id, now).await?;
                 }
-                if to == SessionState::Stopped && session.stores_anything() {
+                let is_wanted = session.stores_anything() && !session.is_deleted;
+                if to == SessionState::Stopped && is_wanted {
                     job::enqueue(tx, &export_job(export, &session), now).await?;
                 }
                 Ok(true)
@@ -166,22 +171,22 @@ pub(super) struct Step {
     event: EventId,
     failure: Option<Failure>,
     /// What the session was exported as.
-    video: Option<Video>,
+    asset: Option<Exported>,
 }
 
 impl Step {
     fn to(app: &App, to: SessionState) -> Step {
-        Step { app: app.clone(), to, at: app.now(), event: mint!(app, EventId), failure: None, video: None }
+        Step { app: app.clone(), to, at: app.now(), event: mint!(app, EventId), failure: None, asset: None }
     }
 
-    pub(super) fn exported_as(app: &App, video: Video) -> Step {
-        Step { video: Some(video), ..Step::to(app, SessionState::Exported) }
+    pub(super) fn exported_as(app: &App, asset: Exported) -> Step {
+        Step { asset: Some(asset), ..Step::to(app, SessionState::Exported) }
     }
 }
 
 /// The change of state itself, inside a transaction: the session as it is now, or `None` if it may not go there.
 pub(super) async fn change(tx: &mut Tx, id: &CaptureSessionId, step: Step) -> Result<Option<CaptureSession>> {
-    let Step { app, to, at, event, failure, video } = step;
+    let Step { app, to, at, event, failure, asset } = step;
     let before = capture::load(tx, id).await?.ok_or_else(|| Error::not_found(format_args!("capture session {id}")))?;
     if !before.state.may_become(to) {
         return Ok(None);
@@ -190,7 +195,7 @@ pub(super) async fn change(tx: &mut Tx, id: &CaptureSessionId, step: Step) -> Re
         return Ok(None);
     }
     let after = CaptureSession { state: to, failure, state_changed_at: at, ..before };
-    outbox::insert(tx, &session_event(&app, &after, video.as_ref(), event, at)).await?;
+    outbox::insert(tx, &session_event(&app, &after, asset.as_ref(), event, at)).await?;
     Ok(Some(after))
 }
 
@@ -234,6 +239,8 @@ fn grow(app: &App, session: &CaptureSession, new: NewChannel, now: WallTime) -> 
         kind: new.kind,
         state: RtStreamState::Connected,
         store: new.store,
+        sample_rate: SAMPLE_RATE,
+        exported: None,
         created_at: now,
         transcription: Transcription::NotConfigured,
     };
@@ -245,6 +252,7 @@ fn grow(app: &App, session: &CaptureSession, new: NewChannel, now: WallTime) -> 
         is_primary: new.is_primary,
         rtstream_id: stream.id.clone(),
         publish_path: random::secret_name(),
+        exported_video_id: None,
     };
     (channel, stream)
 }

@@ -5,9 +5,12 @@ pub mod account;
 pub mod capture;
 pub mod collection;
 pub mod connection;
+pub mod deletion;
 pub mod export;
+pub mod live_edge;
 pub mod playback;
 pub mod recording;
+pub mod rtstream;
 pub mod stream;
 pub mod transcript;
 pub mod upkeep;
@@ -53,6 +56,8 @@ pub struct App {
     pub job_bell: Arc<Notify>,
     /// Rung to look now at what is looked at each minute.
     pub upkeep_bell: Arc<Notify>,
+    /// Rung when something was deleted.
+    pub sweep_bell: Arc<Notify>,
     /// Rung for all who wait when a job has ended.
     pub job_done: Arc<Notify>,
     /// Rung when a key or token may have lost what it had opened.
@@ -91,6 +96,7 @@ impl App {
             webhook_bell: Arc::default(),
             job_bell: Arc::default(),
             upkeep_bell: Arc::default(),
+            sweep_bell: Arc::default(),
             job_done: Arc::default(),
             pass_bell: Arc::default(),
             stream_secret: secret.into(),

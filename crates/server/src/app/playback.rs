@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use vitascope_media::compile::{Plan, PlanOptions, plan};
+use vitascope_media::compile::{Plan, PlanOptions, SegmentLayout, SegmentPart, plan};
 use vitascope_media::track::{Chunk, Place, TrackView, open_chunks};
 use vitascope_model::capture::MediaKind;
 use vitascope_model::error::Context;
-use vitascope_model::rtstream::Track;
-use vitascope_model::stream::{Piece, Stream};
-use vitascope_model::{Error, Result, TimeRange};
+use vitascope_model::id::TrackId;
+use vitascope_model::rtstream::{RtStream, Track};
+use vitascope_model::stream::{AssetPart, Piece, Stream};
+use vitascope_model::{Error, Result, TimeRange, WallTime};
 
 use super::App;
 use super::recording::journal_dir;
@@ -39,13 +40,20 @@ impl PlanCache {
 
 /// The plan of a stream as it is now.
 pub async fn plan_of(app: &App, stream: &Stream) -> Result<Arc<Plan>> {
+    if stream.is_gone {
+        return Err(Error::gone("what this stream plays was deleted"));
+    }
     if let Some(kept) = app.plans.get(&stream.id) {
         return Ok(kept);
     }
     let (video, audio, range) = tracks_of(app, &stream.piece).await?;
+    let options = match stream.piece {
+        // What is told while it grows stays so when it is finished.
+        Piece::RtStream { .. } => PlanOptions::growing(),
+        _ => PlanOptions::default(),
+    };
     let growing = [&video, &audio].into_iter().flatten().any(|t| t.growing);
-    let made =
-        tokio::task::spawn_blocking(move || plan(video.as_ref(), audio.as_ref(), range, &PlanOptions::default()));
+    let made = tokio::task::spawn_blocking(move || plan(video.as_ref(), audio.as_ref(), range, &options));
     let made = Arc::new(made.await.internal("plan a stream")??);
     if !growing {
         app.plans.keep(&stream.id, &made);
@@ -58,34 +66,57 @@ async fn tracks_of(app: &App, piece: &Piece) -> Result<(Option<TrackView>, Optio
         Piece::RtStream { id, range } => {
             let track = app.store.find_rtstream_track(id).await?;
             let track = track.ok_or_else(|| Error::not_found(format_args!("a recording of rtstream {id}")))?;
+            if track.kept_from.is_some_and(|kept| range.end() <= kept) {
+                return Err(Error::gone("what this stream plays is not kept any more"));
+            }
             let view = view_of(app, &track, *range).await?;
             let (video, audio) = if track.kind == MediaKind::Video { (Some(view), None) } else { (None, Some(view)) };
             Ok((video, audio, *range))
         }
+        Piece::Live { .. } => Err(Error::internal("a live edge is planned by itself")),
         Piece::Video { id } => {
             let video = app.store.find_video(id).await?.ok_or_else(|| Error::not_found(format_args!("video {id}")))?;
-            let range = video.parts.first().ok_or_else(|| Error::internal(format!("video {id} has no parts")))?.range;
-            let (mut picture, mut sound) = (None, None);
-            for part in &video.parts {
-                let track = app.store.get_track(&part.track_id).await?;
-                let view = view_of(app, &track, part.range).await?;
-                *(if track.kind == MediaKind::Video { &mut picture } else { &mut sound }) = Some(view);
-            }
-            Ok((picture, sound, range))
+            parts_of(app, &video.parts).await
+        }
+        Piece::Audio { id } => {
+            let audio = app.store.find_audio(id).await?.ok_or_else(|| Error::not_found(format_args!("audio {id}")))?;
+            parts_of(app, &audio.parts).await
         }
     }
+}
+
+/// What an asset owns: the first part says from when to when.
+async fn parts_of(app: &App, parts: &[AssetPart]) -> Result<(Option<TrackView>, Option<TrackView>, TimeRange)> {
+    let range = parts.first().ok_or_else(|| Error::internal("an asset has no parts"))?.range;
+    let (mut picture, mut sound) = (None, None);
+    for part in parts {
+        let track = app.store.get_track(&part.track_id).await?;
+        let view = view_of(app, &track, part.range).await?;
+        *(if track.kind == MediaKind::Video { &mut picture } else { &mut sound }) = Some(view);
+    }
+    Ok((picture, sound, range))
+}
+
+/// From when to when an rtstream has a recording, with what is still in the journal.
+pub async fn recorded(app: &App, rtstream: &RtStream) -> Result<Option<(WallTime, WallTime)>> {
+    let Some(track) = app.store.find_rtstream_track(&rtstream.id).await? else { return Ok(None) };
+    let open = if track.open { open_end(app, &track.id).await? } else { Vec::new() };
+    let sealed = app.store.track_extent(&track.id).await?.map(|e| (WallTime(e.start_us), WallTime(e.end_us)));
+    let ranges = open.iter().map(|c| (c.start, c.end)).chain(sealed);
+    Ok(ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))))
+}
+
+/// The chunks of a track that are not sealed yet.
+pub(super) async fn open_end(app: &App, track: &TrackId) -> Result<Vec<Chunk>> {
+    let folder = journal_dir(app, track);
+    let read = tokio::task::spawn_blocking(move || if folder.is_dir() { open_chunks(&folder) } else { Ok(Vec::new()) });
+    read.await.internal("read a journal")?
 }
 
 /// Sealed chunks and the open end as one list; the seam does not show.
 async fn view_of(app: &App, track: &Track, range: TimeRange) -> Result<TrackView> {
     // The open end first: a chunk that is sealed in between is then seen twice rather than never.
-    let mut open = Vec::new();
-    if track.open {
-        let folder = journal_dir(app, &track.id);
-        let read =
-            tokio::task::spawn_blocking(move || if folder.is_dir() { open_chunks(&folder) } else { Ok(Vec::new()) });
-        open = read.await.internal("read a journal")??;
-    }
+    let open = if track.open { open_end(app, &track.id).await? } else { Vec::new() };
     let rows = app.store.list_chunks(&track.id, range).await?;
     let mut chunks = Vec::with_capacity(rows.len() + open.len());
     for row in rows {
@@ -98,11 +129,16 @@ async fn view_of(app: &App, track: &Track, range: TimeRange) -> Result<TrackView
 /// The bytes of segment `n`, gathered from where its samples lie.
 pub async fn segment(app: &App, plan: &Plan, n: usize) -> Result<Bytes> {
     let layout = plan.segment_layout(n).ok_or_else(|| Error::not_found(format_args!("segment {n}")))?;
+    gather(app, &layout).await
+}
+
+/// The bytes of a segment, gathered from where its samples lie.
+pub async fn gather(app: &App, layout: &SegmentLayout) -> Result<Bytes> {
     let mut out = BytesMut::with_capacity(layout.size() as usize);
     for part in layout.parts() {
         match part {
-            vitascope_media::compile::SegmentPart::Bytes(bytes) => out.extend_from_slice(bytes),
-            vitascope_media::compile::SegmentPart::Slice(slice) => {
+            SegmentPart::Bytes(bytes) => out.extend_from_slice(bytes),
+            SegmentPart::Slice(slice) => {
                 out.extend_from_slice(&read_slice(app, &slice.place, slice.offset, slice.length).await?);
             }
         }

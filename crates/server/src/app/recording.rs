@@ -3,11 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use vitascope_media::compile::{is_gap, segments_in};
 use vitascope_media::journal::{ClosedChunk, recover};
+use vitascope_media::track::{Chunk, Place};
 use vitascope_model::capture::MediaKind;
 use vitascope_model::error::Context;
-use vitascope_model::id::{CaptureSessionId, TrackId};
-use vitascope_model::rtstream::{RtStream, RtStreamState, SealedChunk, Track, TrackRole};
+use vitascope_model::id::{CaptureSessionId, RtStreamId, TrackId};
+use vitascope_model::rtstream::{LivePlace, RtStream, RtStreamState, SealedChunk, Track, TrackRole};
 use vitascope_model::{Error, Result};
 use vitascope_store::track;
 
@@ -17,17 +19,30 @@ use super::{App, mint};
 pub struct PublishTarget {
     pub rtstream: RtStream,
     pub session_id: Option<CaptureSessionId>,
-    /// Whether media may come now.
-    pub takes_media: bool,
+    pub admission: Admission,
+}
+
+/// Whether media may come now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    Open,
+    /// Not until the rtstream is started again.
+    Paused,
+    Closed,
 }
 
 pub async fn find_target(app: &App, publish_path: &str) -> Result<Option<PublishTarget>> {
     let Some(rtstream) = app.store.find_rtstream_by_path(publish_path).await? else { return Ok(None) };
-    let takes_media = match &rtstream.session_id {
+    let is_live = match &rtstream.session_id {
         Some(id) => app.store.find_session(id).await?.is_some_and(|s| s.state.takes_media()),
-        None => rtstream.state == RtStreamState::Connected,
+        None => true,
     };
-    Ok(Some(PublishTarget { session_id: rtstream.session_id.clone(), rtstream, takes_media }))
+    let admission = match (is_live, rtstream.state) {
+        (true, RtStreamState::Connected) => Admission::Open,
+        (true, RtStreamState::Stopped) => Admission::Paused,
+        (false, _) => Admission::Closed,
+    };
+    Ok(Some(PublishTarget { session_id: rtstream.session_id.clone(), rtstream, admission }))
 }
 
 /// The one source track of the rtstream, made or taken up again.
@@ -43,6 +58,7 @@ pub async fn open_track(app: &App, rtstream: &RtStream) -> Result<Track> {
         role: TrackRole::Source,
         kind: rtstream.kind,
         open: true,
+        kept_from: None,
     };
     insert(app, made).await
 }
@@ -62,6 +78,7 @@ pub async fn open_mix_track(app: &App, session: &CaptureSessionId) -> Result<Tra
         role: TrackRole::Mix,
         kind: MediaKind::Audio,
         open: true,
+        kept_from: None,
     };
     insert(app, made).await
 }
@@ -89,7 +106,10 @@ pub async fn seal_chunk(app: &App, track: &TrackId, chunk: ClosedChunk) -> Resul
     if chunk.data_path.exists() {
         app.objects.adopt(&chunk.data_path, &object).await?;
     }
+    let (segments, place) = live_place(app, track, &chunk).await?;
     let sealed = SealedChunk {
+        segments,
+        place,
         start: chunk.start,
         end: chunk.end,
         bytes: chunk.bytes as i64,
@@ -101,6 +121,20 @@ pub async fn seal_chunk(app: &App, track: &TrackId, chunk: ClosedChunk) -> Resul
     app.store.write(move |tx| Box::pin(async move { track::insert_chunk(tx, &id, &sealed).await })).await?;
     let index = chunk.index_path;
     tokio::fs::remove_file(&index).await.internal(format_args!("remove {}", index.display()))
+}
+
+/// Where the chunk stands in the live playlist of its track: after the one that was sealed before it.
+async fn live_place(app: &App, track: &TrackId, chunk: &ClosedChunk) -> Result<(i64, LivePlace)> {
+    let read = |start, end, index: &[u8]| Chunk::from_index(start, end, index, Place::Object(String::new()));
+    let segments = segments_in(&read(chunk.start, chunk.end, &chunk.index)?) as i64;
+    let place = match app.store.last_chunk_before(track, chunk.start).await? {
+        Some(last) => {
+            let gap = is_gap(&read(last.start, last.end, &last.index)?, chunk.start);
+            last.place_after(gap)
+        }
+        None => LivePlace::default(),
+    };
+    Ok((segments, place))
 }
 
 async fn close_track(app: &App, track: &TrackId) -> Result<()> {
@@ -139,6 +173,15 @@ pub async fn close_session_tracks(app: &App, session: &CaptureSessionId) -> Resu
             recover_journal(app, &track.id).await?;
             close_track(app, &track.id).await?;
         }
+    }
+    Ok(())
+}
+
+/// The track of an rtstream that was stopped grows no more, until it is taken up again.
+pub async fn close_rtstream_track(app: &App, rtstream: &RtStreamId) -> Result<()> {
+    if let Some(track) = app.store.find_rtstream_track(rtstream).await?.filter(|t| t.open) {
+        recover_journal(app, &track.id).await?;
+        close_track(app, &track.id).await?;
     }
     Ok(())
 }

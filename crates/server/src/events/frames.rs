@@ -8,8 +8,8 @@ use vitascope_model::capture::{CaptureSession, Channel, SessionState};
 use vitascope_model::event::{Audience, Event, Frame, Webhook};
 use vitascope_model::id::{ConnectionId, EventId};
 use vitascope_model::rtstream::RtStream;
-use vitascope_model::stream::Video;
 
+use crate::app::export::{Exported, Outcome};
 use crate::app::{App, stream};
 use crate::live::transcribe::TranscriptFrame;
 
@@ -36,17 +36,17 @@ pub(crate) fn lost(id: &ConnectionId, since: Option<WallTime>, until: WallTime) 
     .to_string()
 }
 
-/// A session has come to the state it is in; `video` is its export's.
+/// A session has come to the state it is in; `asset` is its export.
 pub(crate) fn session_event(
     app: &App,
     session: &CaptureSession,
-    video: Option<&Video>,
+    asset: Option<&Exported>,
     id: EventId,
     at: WallTime,
 ) -> Event {
     let data = match session.state {
         SessionState::Active => json!({ "rtstreams": session.channels.iter().map(channel).collect::<Vec<_>>() }),
-        SessionState::Exported => video.map_or(json!({}), |video| exported(app, video)),
+        SessionState::Exported => asset.map_or(json!({}), |asset| exported(app, asset)),
         SessionState::Failed => {
             let failure = session.failure.as_ref();
             json!({ "error": { "code": failure.map(|f| &f.code), "message": failure.map(|f| &f.message) } })
@@ -99,15 +99,71 @@ fn channel(channel: &Channel) -> Value {
     })
 }
 
-fn exported(app: &App, video: &Video) -> Value {
+fn exported(app: &App, asset: &Exported) -> Value {
     json!({
-        "exported_video_id": video.id.as_str(),
+        "exported_video_id": asset.id.as_str(),
         // Some apps read this older name.
-        "video_id": video.id.as_str(),
-        "stream_url": app.config.url(&stream::video_playlist_path(&video.stream_id)),
-        "player_url": app.config.url(&stream::player_path(&video.stream_id)),
-        "duration": video.length.to_seconds(),
+        "video_id": asset.id.as_str(),
+        "stream_url": app.config.url(&stream::asset_playlist_path(&asset.stream_id)),
+        "player_url": app.config.url(&stream::player_path(&asset.stream_id)),
+        "duration": asset.length.to_seconds(),
     })
+}
+
+/// An export that was asked for, by the display that it shows: as the event of a session's own export.
+pub(crate) fn session_export(
+    app: &App,
+    session: &CaptureSession,
+    channel: Option<&str>,
+    outcome: &Outcome,
+    to: ConnectionId,
+    id: EventId,
+) -> Event {
+    let (what, mut data) = match outcome {
+        Outcome::Exported(asset) => ("exported", exported(app, asset)),
+        Outcome::Failed(message) => {
+            ("export_failed", json!({ "error": { "code": "export_failed", "message": message } }))
+        }
+        Outcome::Pending => ("exporting", json!({})),
+    };
+    let primary = session.primary_video().map(|c| c.channel_id.as_str());
+    data["video_channel_id"] = json!(channel.or(primary));
+    // Who asked is told, and nobody else: the session's own sockets and webhook hear of its own export.
+    let asker = CaptureSession { ws_connection_id: Some(to), callback_url: None, ..session.clone() };
+    session_news(&asker, what, data, id, app.now())
+}
+
+/// Whether speech is being written down; a channel of its own, since readers of transcripts take every frame for words.
+pub(crate) fn transcription_status(
+    stream: &RtStream,
+    is_running: bool,
+    to: ConnectionId,
+    id: EventId,
+    at: WallTime,
+) -> Event {
+    let status = if is_running { "running" } else { "stopped" };
+    let name = format!("transcription.{status}");
+    let frame = json!({
+        "channel": "transcription_status",
+        "event": name,
+        "event_id": id.as_str(),
+        "timestamp": at.to_string(),
+        "rtstream_id": stream.id.as_str(),
+        "rtstream_name": stream.name,
+        "capture_session_id": stream.session_id.as_ref().map(|id| id.as_str()),
+        "status": status,
+        "data": { "status": status },
+    });
+    Event {
+        id,
+        owner: stream.owner.clone(),
+        collection_id: Some(stream.collection_id.clone()),
+        session_id: stream.session_id.clone(),
+        name,
+        at,
+        frame: Some(Frame { text: frame.to_string(), to: Audience::Connections(vec![to]) }),
+        webhook: None,
+    }
 }
 
 /// A final utterance, for those who listen.

@@ -12,9 +12,9 @@ use super::capture_view::{channel, view};
 use super::extract::{Anyone, Body, Owner, Query, Whole, collection_of, compat_callback, compat_connection};
 use super::reply::{Answer, Reply};
 use super::router::Routes;
-use crate::app::App;
 use crate::app::account::{self, Caller, mint_token};
 use crate::app::capture::{NewChannel, NewSession, Start, create, start, stop};
+use crate::app::{App, deletion};
 
 /// The Python SDK asks for no page and expects all; so many are all that any screen shows.
 const MOST_SESSIONS: i64 = 1000;
@@ -28,6 +28,7 @@ pub(super) fn routes() -> Routes {
         .post("/collection/{collection}/capture/session", create_session)
         .get("/collection/{collection}/capture/session", list_sessions)
         .get("/collection/{collection}/capture/session/{session}", show_session)
+        .delete("/collection/{collection}/capture/session/{session}", delete_session)
         .post("/capture/session/token", create_token)
         .delete("/capture/session/token/{token}", revoke_token)
         .post("/capture/session/start", start_session)
@@ -129,6 +130,13 @@ async fn may_read(app: &App, caller: &Caller, id: &CaptureSessionId) -> Result<b
         None => Ok(true),
         Some(hash) => app.store.session_started_by(id, hash).await,
     }
+}
+
+/// No SDK has this call; users ask for it. As for reading, the collection in the path is not looked at.
+async fn delete_session(State(app): State<App>, Owner(scope): Owner, Path((_, id)): Path<(String, String)>) -> Answer {
+    let session = app.store.get_session(&scope, &id.parse()?).await?;
+    deletion::delete_session(&app, &session).await?;
+    Ok(Reply::message("the capture session and what it recorded are deleted"))
 }
 
 #[derive(Deserialize)]

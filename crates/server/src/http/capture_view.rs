@@ -1,13 +1,13 @@
 //! A capture session as the wire has it: one superset for both SDKs and every app that reads it. Every key is always there.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use vitascope_model::capture::{CaptureSession, Channel, SessionState};
 use vitascope_model::rtstream::RtStream;
-use vitascope_model::stream::Video;
 use vitascope_model::{Error, Result};
 
-use crate::app::{App, stream};
+use crate::app::export::Exported;
+use crate::app::{App, export, stream};
 
 #[derive(Serialize)]
 pub(super) struct SessionView {
@@ -59,8 +59,8 @@ struct SessionStreamView {
 /// Reads what a view needs beside the session itself.
 pub(super) async fn view(app: &App, session: CaptureSession) -> Result<SessionView> {
     let streams = app.store.list_session_rtstreams(&session.id).await?;
-    let video = match &session.exported_video_id {
-        Some(id) => app.store.find_video(id).await?,
+    let asset = match &session.exported {
+        Some(id) => export::find(app, id).await?,
         None => None,
     };
     let metadata = serde_json::from_str(&session.metadata)
@@ -77,11 +77,11 @@ pub(super) async fn view(app: &App, session: CaptureSession) -> Result<SessionVi
         primary_video_channel_id: session.primary_video().map(|c| c.channel_id.clone()),
         rtstreams: streams.into_iter().map(session_stream).collect(),
         export_status: export_status(&session),
-        exported_video_id: session.exported_video_id.as_ref().map(ToString::to_string),
-        exported_videos: exported_videos(&session, video.as_ref()),
-        stream_url: video.as_ref().map(|v| app.config.url(&stream::video_playlist_path(&v.stream_id))),
-        player_url: video.as_ref().map(|v| app.config.url(&stream::player_path(&v.stream_id))),
-        error: session.failure.map(|f| serde_json::json!({ "code": f.code, "message": f.message })),
+        exported_video_id: session.exported.as_ref().map(ToString::to_string),
+        exported_videos: exported_videos(&session, asset.as_ref()),
+        stream_url: asset.as_ref().map(|a| app.config.url(&stream::asset_playlist_path(&a.stream_id))),
+        player_url: asset.as_ref().map(|a| app.config.url(&stream::player_path(&a.stream_id))),
+        error: session.failure.map(|f| json!({ "code": f.code, "message": f.message })),
         end_user_id: session.end_user_id,
         client_id: session.client_id,
         callback_url: session.callback_url,
@@ -108,7 +108,7 @@ fn session_stream(stream: RtStream) -> SessionStreamView {
         status: stream.state.as_str(),
         collection_id: stream.collection_id.to_string(),
         created_at: stream.created_at.to_string(),
-        sample_rate: super::rtstream::SAMPLE_RATE,
+        sample_rate: stream.sample_rate,
     }
 }
 
@@ -122,10 +122,12 @@ fn export_status(session: &CaptureSession) -> Option<&'static str> {
     }
 }
 
-/// By channel; the export shows the primary one.
-fn exported_videos(session: &CaptureSession, video: Option<&Video>) -> Value {
-    match (session.primary_video(), video) {
-        (Some(channel), Some(video)) => serde_json::json!({ channel.channel_id.as_str(): video.id.as_str() }),
-        _ => serde_json::json!({}),
-    }
+/// By channel: the primary one's is the session's own export, others were asked for.
+fn exported_videos(session: &CaptureSession, asset: Option<&Exported>) -> Value {
+    let primary = session.primary_video().zip(asset).map(|(c, a)| (c.channel_id.clone(), json!(a.id.as_str())));
+    let others = session
+        .channels
+        .iter()
+        .filter_map(|c| Some((c.channel_id.clone(), json!(c.exported_video_id.as_ref()?.as_str()))));
+    Value::Object(others.chain(primary).collect())
 }

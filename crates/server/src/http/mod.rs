@@ -2,12 +2,14 @@
 //! (what is pushed to them: `events::frames`). Handlers parse, call `app` or read the store, and answer; nothing else imports this room.
 
 mod async_response;
+mod audio;
 mod capture;
 mod capture_media;
 mod capture_page;
 mod capture_view;
 mod collection;
 mod error;
+mod export;
 mod extract;
 mod guard;
 mod health;

@@ -6,12 +6,15 @@ use axum::extract::{Path, State};
 use axum::http::HeaderValue;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use vitascope_model::Error;
+use vitascope_model::id::RtStreamId;
+use vitascope_model::stream::{Piece, Stream};
+use vitascope_model::{Error, WallTime};
 
 use super::error::ApiError;
 use super::router::Routes;
 use crate::app::App;
-use crate::app::playback::{plan_of, segment};
+use crate::app::live_edge;
+use crate::app::playback::{gather, plan_of, segment};
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 const MP4: &str = "video/mp4";
@@ -24,6 +27,9 @@ pub(super) fn routes() -> Routes {
 async fn file(State(app): State<App>, Path((id, file)): Path<(String, String)>) -> Result<Response, ApiError> {
     let stream = app.store.find_stream(&id).await?;
     let stream = stream.ok_or_else(|| Error::not_found("the stream"))?;
+    if let Piece::Live { id } = &stream.piece {
+        return live_file(&app, &stream, id, &file).await;
+    }
     let plan = plan_of(&app, &stream).await?;
     if file.ends_with(".m3u8") {
         let cache = if plan.is_complete() { "public, max-age=60" } else { "no-cache" };
@@ -35,6 +41,27 @@ async fn file(State(app): State<App>, Path((id, file)): Path<(String, String)>) 
     let n = file.strip_suffix(".m4s").and_then(|n| n.parse().ok());
     let n: usize = n.ok_or_else(|| Error::not_found(format_args!("file {file} of the stream")))?;
     Ok(answer("video/iso.segment", FOR_EVER, segment(&app, &plan, n).await?))
+}
+
+/// The playlist slides; a segment, which is named by its moment, stays what it is.
+async fn live_file(app: &App, stream: &Stream, id: &RtStreamId, file: &str) -> Result<Response, ApiError> {
+    if stream.is_gone {
+        return Err(Error::gone("what this stream plays was deleted").into());
+    }
+    let unknown = || Error::not_found(format_args!("file {file} of the stream"));
+    match file {
+        "live.m3u8" => {
+            let plan = live_edge::playlist_of(app, id).await?;
+            Ok(answer(PLAYLIST, "no-cache", plan.playlist().into()))
+        }
+        "init.mp4" => Ok(answer(MP4, "no-cache", live_edge::playlist_of(app, id).await?.init()?)),
+        _ => {
+            let wall = file.strip_suffix(".m4s").and_then(|n| n.parse().ok()).map(WallTime).ok_or_else(unknown)?;
+            let plan = live_edge::plan_about(app, id, wall).await?;
+            let layout = plan.segment_layout(wall).ok_or_else(unknown)?;
+            Ok(answer("video/iso.segment", FOR_EVER, gather(app, &layout).await?))
+        }
+    }
 }
 
 fn answer(kind: &'static str, cache: &'static str, body: Bytes) -> Response {

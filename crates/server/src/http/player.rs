@@ -5,6 +5,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
 use vitascope_model::Error;
+use vitascope_model::stream::Piece;
 
 use super::error::ApiError;
 use super::extract::Query;
@@ -35,12 +36,18 @@ struct WatchQuery {
 
 async fn watch(State(app): State<App>, Query(query): Query<WatchQuery>) -> Result<Response, ApiError> {
     let found = match &query.v {
-        Some(id) => app.store.find_stream(id).await?,
+        Some(v) => app.store.find_stream(stream::id_in_slug(v)).await?,
         None => None,
     };
     let found = found.ok_or_else(|| Error::not_found("the stream"))?;
+    if found.is_gone {
+        return Err(Error::gone("this recording was deleted").into());
+    }
     let title = escape(found.title.as_deref().unwrap_or("Vitascope"));
-    let page = WATCH.replace("{{title}}", &title).replace("{{stream_url}}", &escape(&stream::playlist_path(&found)));
+    let description = escape(found.description.as_deref().unwrap_or_default());
+    let kind = if matches!(found.piece, Piece::Live { .. }) { "live" } else { "recording" };
+    let page = WATCH.replace("{{stream_url}}", &escape(&stream::playlist_path(&found))).replace("{{kind}}", kind);
+    let page = page.replace("{{description}}", &description).replace("{{title}}", &title);
     Ok(Html(page).into_response())
 }
 

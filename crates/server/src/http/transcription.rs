@@ -17,6 +17,9 @@ const ENGINE: &str = "default";
 /// Contract: records on a page at the most.
 const MOST_RECORDS: i64 = 1000;
 
+/// No list has more; and so page times size is a number.
+const MOST_PAGES: i64 = 1_000_000_000;
+
 pub(super) fn routes() -> Routes {
     Routes::new()
         .post("/rtstream/{rtstream}/transcription", switch)
@@ -28,6 +31,7 @@ pub(super) fn routes() -> Routes {
 struct SwitchRequest {
     action: Option<String>,
     ws_connection_id: Option<String>,
+    mode: Option<String>,
 }
 
 async fn switch(
@@ -39,17 +43,19 @@ async fn switch(
     let stream = app.store.get_rtstream(&scope, &id.parse()?).await?;
     match request.action.as_deref() {
         Some("start") => transcript::start(&app, &stream, compat_connection(request.ws_connection_id)).await?,
+        // compat: `mode` may be `graceful` or `force` (npm); a final that was promised is stored either way, but only one waits for it.
+        Some("stop") if request.mode.as_deref() == Some("force") => transcript::stop_soon(&app, &stream).await?,
         Some("stop") => transcript::stop(&app, &stream).await?,
         _ => return Err(Error::invalid("action must be start or stop").into()),
     }
-    status_reply(&app, app.store.get_rtstream(&scope, &stream.id).await?)
+    status_reply(app.store.get_rtstream(&scope, &stream.id).await?)
 }
 
 async fn show_status(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
-    status_reply(&app, app.store.get_rtstream(&scope, &id.parse()?).await?)
+    status_reply(app.store.get_rtstream(&scope, &id.parse()?).await?)
 }
 
-fn status_reply(app: &App, stream: RtStream) -> Answer {
+fn status_reply(stream: RtStream) -> Answer {
     let (status, since, until) = match stream.transcription {
         Transcription::NotConfigured => ("not_configured", None, None),
         Transcription::Running { since } => ("running", Some(since), None),
@@ -62,7 +68,7 @@ fn status_reply(app: &App, stream: RtStream) -> Answer {
         "start_time": since.map(WallTime::to_seconds),
         "end_time": until.map(WallTime::to_seconds),
         "created_at": since.map(|t| t.to_string()),
-        "updated_at": app.now().to_string(),
+        "updated_at": until.or(since).map(|t| t.to_string()),
     })))
 }
 
@@ -93,7 +99,8 @@ async fn list_records(
     Query(query): Query<RecordsQuery>,
 ) -> Answer {
     let stream = app.store.get_rtstream(&scope, &id.parse()?).await?;
-    let (page, size) = (query.page.unwrap_or(1).max(1), query.page_size.unwrap_or(100).clamp(1, MOST_RECORDS));
+    let (page, size) =
+        (query.page.unwrap_or(1).clamp(1, MOST_PAGES), query.page_size.unwrap_or(100).clamp(1, MOST_RECORDS));
     let (found, count) = app.store.list_transcript(&stream.id, query.range()?, page, size).await?;
     let records: Vec<Value> = found.iter().map(record).collect();
     Ok(Reply::ok(json!({
@@ -116,6 +123,8 @@ fn record(r: &TranscriptRecord) -> Value {
     json!({
         "start": r.start.to_seconds(),
         "end": r.end.to_seconds(),
+        // compat: apps of the OpenClaw skill read this name.
+        "timestamp": r.start.to_seconds(),
         "text": r.text,
         "confidence": r.confidence,
         "word_timestamps": words,

@@ -8,10 +8,10 @@ use vitascope_model::stream::Video;
 use super::extract::{Owner, Query, collection_of};
 use super::reply::{Answer, Reply};
 use super::router::Routes;
-use crate::app::{App, stream};
+use crate::app::{App, deletion, stream};
 
 pub(super) fn routes() -> Routes {
-    Routes::new().get("/video", list_videos).get("/video/{video}", show_video)
+    Routes::new().get("/video", list_videos).get("/video/{video}", show_video).delete("/video/{video}", delete_video)
 }
 
 /// compat: `length` is never null (the Python SDK reads it as a float), and `thumbnail` stands beside `thumbnail_url`.
@@ -39,7 +39,7 @@ fn view(app: &App, v: &Video) -> VideoView {
         description: None,
         length: v.length.to_seconds(),
         size: v.bytes.to_string(),
-        stream_url: app.config.url(&stream::video_playlist_path(&v.stream_id)),
+        stream_url: app.config.url(&stream::asset_playlist_path(&v.stream_id)),
         player_url: app.config.url(&stream::player_path(&v.stream_id)),
         thumbnail_url: None,
         thumbnail: None,
@@ -66,4 +66,11 @@ async fn list_videos(State(app): State<App>, Owner(scope): Owner, Query(query): 
 async fn show_video(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
     let video = app.store.get_video(&scope, &id.parse()?).await?;
     Ok(Reply::ok(view(&app, &video)))
+}
+
+/// The collection that some clients name in the query does not matter: the owner does.
+async fn delete_video(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
+    let video = app.store.get_video(&scope, &id.parse()?).await?;
+    deletion::delete_video(&app, &video).await?;
+    Ok(Reply::message("the video is deleted"))
 }

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 use vitascope_model::capture::{Failure, SessionState};
-use vitascope_model::id::{CaptureSessionId, VideoId};
+use vitascope_model::id::CaptureSessionId;
 use vitascope_model::job::{Job, JobError};
+use vitascope_model::stream::AssetId;
 
 use crate::app::capture::advance;
 use crate::app::{App, export};
@@ -17,9 +18,9 @@ pub async fn run(app: &App, job: &Job) -> Result<String, JobError> {
         let failure = Failure { code: "export_failed".to_owned(), message: error.message.clone() };
         advance(app, &id, SessionState::Failed, Some(failure)).await?;
     }
-    let video = exported?;
-    let status = if video.is_some() { "exported" } else { "failed" };
+    let asset = exported?;
+    let status = if asset.is_some() { "exported" } else { "failed" };
     let reply =
-        json!({ "session_id": id.as_str(), "export_status": status, "video_id": video.as_ref().map(VideoId::as_str) });
+        json!({ "session_id": id.as_str(), "export_status": status, "video_id": asset.as_ref().map(AssetId::as_str) });
     Ok(reply.to_string())
 }

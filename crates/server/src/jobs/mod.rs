@@ -2,6 +2,7 @@
 //! One file per kind of work; a job is idempotent, since after a crash it runs again.
 
 pub mod export_session;
+pub mod sweeper;
 mod upkeep;
 
 use std::time::Duration;

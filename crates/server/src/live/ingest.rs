@@ -19,7 +19,7 @@ use super::publisher::PublisherClock;
 use super::recording::Recording;
 use super::{mix, transcribe};
 use crate::app::App;
-use crate::app::recording::{self, PublishTarget};
+use crate::app::recording::{self, Admission, PublishTarget};
 
 /// What is under way when a session is drained gets so long.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
@@ -31,6 +31,8 @@ pub enum Refusal {
     Unknown,
     /// Its session takes no media (any more).
     Closed,
+    /// Its owner stopped the rtstream, and may start it again.
+    Paused,
     /// Somebody else publishes there.
     Busy,
     /// Nothing in a codec that is recorded and fits the channel.
@@ -110,7 +112,11 @@ impl Ingest {
     /// What a path means, before anything of an announcement is looked at.
     pub async fn look_up(&self, app: &App, path: &str) -> Result<PublishTarget, Refusal> {
         let target = recording::find_target(app, path).await.map_err(broken)?.ok_or(Refusal::Unknown)?;
-        if target.takes_media { Ok(target) } else { Err(Refusal::Closed) }
+        match target.admission {
+            Admission::Open => Ok(target),
+            Admission::Paused => Err(Refusal::Paused),
+            Admission::Closed => Err(Refusal::Closed),
+        }
     }
 
     /// Takes a path for one publisher.
@@ -181,6 +187,27 @@ impl Ingest {
         self.registry().live.values().map(health).collect()
     }
 
+    /// Ends what one rtstream records, while its session goes on: its publisher is sent away, its transcript comes to its end, all is
+    /// sealed. Its feed stays, since the mix listens to it and a publisher may be let in again.
+    pub async fn drain_rtstream(&self, app: &App, id: &RtStreamId) {
+        let drained = async {
+            loop {
+                let gone = self.gone.notified();
+                if self.cancel(|l| l.rtstream_id == *id) == 0 {
+                    break;
+                }
+                gone.await;
+            }
+            transcribe::finish(app, id).await;
+        };
+        if tokio::time::timeout(DRAIN_WITHIN, drained).await.is_err() {
+            tracing::error!(rtstream.id = %id, "an rtstream could not be drained in time");
+        }
+        if let Err(error) = recording::close_rtstream_track(app, id).await {
+            tracing::error!(rtstream.id = %id, %error, "the track of an rtstream could not be closed");
+        }
+    }
+
     /// Ends everything that a session records: publishers are sent away, transcripts and the mix come to their end, all is sealed.
     pub async fn drain_session(&self, app: &App, id: &CaptureSessionId) {
         if tokio::time::timeout(DRAIN_WITHIN, self.drain(app, id)).await.is_err() {
@@ -195,7 +222,7 @@ impl Ingest {
     async fn drain(&self, app: &App, id: &CaptureSessionId) {
         loop {
             let gone = self.gone.notified();
-            if self.cancel_session(id) == 0 {
+            if self.cancel(|l| l.session_id.as_ref() == Some(id)) == 0 {
                 break;
             }
             gone.await;
@@ -214,11 +241,10 @@ impl Ingest {
         self.mixes.finish(id).await;
     }
 
-    /// Asks the publishers of a session to end; how many there are.
-    fn cancel_session(&self, id: &CaptureSessionId) -> usize {
+    /// Asks publishers to end; how many there are.
+    fn cancel(&self, whom: impl Fn(&Live) -> bool) -> usize {
         let registry = self.registry();
-        let of_session = registry.live.values().filter(|l| l.session_id.as_ref() == Some(id));
-        of_session.inspect(|l| l.cancel.cancel()).count()
+        registry.live.values().filter(|l| whom(l)).inspect(|l| l.cancel.cancel()).count()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use vitascope_model::capture::{CaptureSession, Failure, SessionState};
 use vitascope_model::id::{CaptureSessionId, RtStreamId};
 use vitascope_model::{Result, Span, WallTime};
@@ -31,13 +31,17 @@ enum Notice {
 
 /// The supervisors at work.
 #[derive(Default)]
-pub struct Sessions(Mutex<HashMap<CaptureSessionId, mpsc::UnboundedSender<Notice>>>);
+pub struct Sessions {
+    supervisors: Mutex<HashMap<CaptureSessionId, mpsc::UnboundedSender<Notice>>>,
+    /// Rung when one of them has ended.
+    ended: Notify,
+}
 
 impl Sessions {
     /// Looks after a session from now until it is settled.
     pub fn supervise(&self, app: &App, session: CaptureSession) {
         let (sender, notices) = mpsc::unbounded_channel();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session.id.clone(), sender);
+        self.supervisors.lock().unwrap_or_else(PoisonError::into_inner).insert(session.id.clone(), sender);
         if session.state == SessionState::Starting {
             app.transcriber.warm(app);
         }
@@ -47,7 +51,8 @@ impl Sessions {
             if let Err(error) = supervisor.run().await {
                 tracing::error!(session.id = %id, %error, "the supervisor of a capture session failed");
             }
-            app.sessions.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            app.sessions.supervisors.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            app.sessions.ended.notify_waiters();
         });
     }
 
@@ -68,14 +73,25 @@ impl Sessions {
 
     /// Has every supervisor look at the clock now. Who turns a clock by hand must say so; real clocks need nobody.
     pub fn look(&self) {
-        for supervisor in self.0.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for supervisor in self.supervisors.lock().unwrap_or_else(PoisonError::into_inner).values() {
             // One that is gone has nothing to look at.
             supervisor.send(Notice::Look).ok();
         }
     }
 
+    /// Returns when nobody looks after the session any more: it records nothing, and all is sealed.
+    pub async fn settled(&self, id: &CaptureSessionId) {
+        loop {
+            let ended = self.ended.notified();
+            if !self.supervisors.lock().unwrap_or_else(PoisonError::into_inner).contains_key(id) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     fn tell(&self, id: &CaptureSessionId, notice: Notice) {
-        let supervisors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let supervisors = self.supervisors.lock().unwrap_or_else(PoisonError::into_inner);
         // A supervisor that is gone has nothing left to decide.
         if supervisors.get(id).is_none_or(|s| s.send(notice).is_err()) {
             tracing::debug!(session.id = %id, "a notice for a session that is over");

@@ -48,6 +48,8 @@ impl From<Refusal> for Denial {
         let (status, words) = match refusal {
             Refusal::Unknown => (StatusCode::NotFound, "No Such Path"),
             Refusal::Closed => (StatusCode::Forbidden, "Session Takes No Media"),
+            // A publisher that tries again later comes in when the rtstream is started.
+            Refusal::Paused => (StatusCode::ServiceUnavailable, "Stream Is Stopped For Now"),
             Refusal::Busy => (StatusCode::NotEnoughBandwidth, "Path Has A Publisher"),
             Refusal::Unsupported => (StatusCode::UnsupportedMediaType, "Nothing Announced Can Be Recorded Here"),
             Refusal::Broken => return StatusCode::InternalServerError.into(),

@@ -5,6 +5,7 @@
 
 mod capture;
 mod coverage;
+mod deletion;
 mod harness;
 mod jobs;
 mod keys;

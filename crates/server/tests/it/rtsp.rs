@@ -54,7 +54,7 @@ pub(crate) async fn publish(clip: &Path, stream: &str, url: &str) -> bool {
 pub(crate) struct Live {
     pub(crate) server: TestServer,
     pub(crate) folder: tempfile::TempDir,
-    session: String,
+    pub(crate) session: String,
     /// RTSP URLs of microphone and display.
     pub(crate) urls: [String; 2],
     pub(crate) rtstreams: [String; 2],
@@ -76,11 +76,11 @@ pub(crate) async fn live() -> Live {
 }
 
 impl Live {
-    async fn shown(&self) -> Value {
+    pub(crate) async fn shown(&self) -> Value {
         self.server.get(&format!("/collection/default/capture/session/{}", self.session)).await.data()
     }
 
-    async fn wait_for(&self, status: &str) -> Value {
+    pub(crate) async fn wait_for(&self, status: &str) -> Value {
         for _ in 0..400 {
             let shown = self.shown().await;
             if shown["status"] == status {
@@ -93,7 +93,8 @@ impl Live {
     }
 }
 
-async fn frames(url: &str, stream: &str) -> usize {
+/// Pictures or frames of sound that a player gets.
+pub(crate) async fn frames(url: &str, stream: &str) -> usize {
     let entries = [
         "-v",
         "error",
@@ -190,15 +191,21 @@ const SDP: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 
     a=fmtp:96 packetization-mode=1\r\na=control:streamid=0\r\n";
 
 /// RTSP by hand.
-struct Talk(TcpStream, u32);
+pub(crate) struct Talk(TcpStream, u32);
 
 impl Talk {
-    async fn open(live: &Live) -> Talk {
+    pub(crate) async fn open(live: &Live) -> Talk {
         Talk(TcpStream::connect(live.server.rtsp).await.unwrap(), 0)
     }
 
-    async fn announce(&mut self, url: &str) -> String {
+    pub(crate) async fn announce(&mut self, url: &str) -> String {
         self.ask("ANNOUNCE", url, "Content-Type: application/sdp\r\n", SDP).await
+    }
+
+    /// Whether the server ends the connection.
+    pub(crate) async fn hung_up(&mut self) -> bool {
+        let ended = tokio::time::timeout(Duration::from_secs(10), self.0.read(&mut [0])).await;
+        ended.is_ok_and(|read| matches!(read, Ok(0) | Err(_)))
     }
 
     async fn ask(&mut self, method: &str, url: &str, headers: &str, body: &str) -> String {
