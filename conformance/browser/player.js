@@ -81,7 +81,9 @@ async function main() {
     const trouble = await page.evaluate(() => window.trouble || []);
     const message = await page.evaluate(() => document.querySelector("#message:not([hidden])")?.textContent || "");
     if (order.screenshot) await page.screenshot({ path: order.screenshot });
-    console.log(JSON.stringify({ title: await page.title(), played, after: await state(), seen, trouble, message, logged }));
+    const shown = await page.evaluate(() => document.querySelector("video").dataset.state || "");
+    const badge = await page.evaluate(() => { const b = document.querySelector("#live"); return Boolean(b) && !b.hidden; });
+    console.log(JSON.stringify({ title: await page.title(), state: shown, badge, played, after: await state(), seen, trouble, message, logged }));
   } finally {
     await browser.close();
     if (door) door.close();

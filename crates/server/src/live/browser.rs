@@ -254,6 +254,7 @@ fn refused(refusal: Refusal) -> Error {
     match refusal {
         Refusal::Unknown => Error::not_found("the channel"),
         Refusal::Closed => Error::conflict("the capture session takes no media any more"),
+        Refusal::Paused => Error::unavailable("the stream is stopped for now"),
         Refusal::Busy => Error::unavailable("somebody else records this channel"),
         Refusal::Unsupported => Error::invalid("nothing in the recording fits this channel"),
         Refusal::Broken => Error::internal("a browser could not be admitted"),
