@@ -12,7 +12,7 @@ use vitascope_model::{Error, MediaTime, Result, Span};
 use super::channel::State;
 use super::gain::Gain;
 use super::local::Local;
-use super::queue::{Channel, Queue, Role};
+use super::queue::{Channel, Due, Queue, Role};
 use super::remote::Remote;
 use super::segment::SegmentConfig;
 use super::vad::{Silero, VadState};
@@ -102,12 +102,12 @@ pub struct Pressure {
 
 /// How far one channel's finals are behind, for whoever watches it.
 #[derive(Clone)]
-pub struct ChannelWatch(Arc<Channel>);
+pub struct ChannelWatch(Due);
 
 impl ChannelWatch {
     /// How long the oldest final that is still to come has been due.
     pub fn oldest_final(&self) -> Span {
-        self.0.oldest_final().map_or(Span::ZERO, |at| Span(at.elapsed().as_micros() as i64))
+        self.0.oldest().map_or(Span::ZERO, |at| Span(at.elapsed().as_micros() as i64))
     }
 }
 
@@ -232,7 +232,7 @@ impl LiveChannel {
     }
 
     pub fn watch(&self) -> ChannelWatch {
-        ChannelWatch(self.channel.clone())
+        ChannelWatch(self.channel.due())
     }
 
     /// Samples pushed so far.

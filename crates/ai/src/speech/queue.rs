@@ -39,6 +39,20 @@ impl Role {
     }
 }
 
+/// When a channel's finals that are still to come were asked for. Apart from the channel: who watches it does not keep its sink open.
+#[derive(Clone, Default)]
+pub(super) struct Due(Arc<Mutex<VecDeque<Instant>>>);
+
+impl Due {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.lock().front().copied()
+    }
+}
+
 /// What a channel and its jobs share.
 pub(super) struct Channel {
     pub(super) state: Mutex<State>,
@@ -48,8 +62,7 @@ pub(super) struct Channel {
     final_runs: AtomicBool,
     other_runs: AtomicBool,
     pending: AtomicUsize,
-    /// When the finals that are still to come were asked for.
-    finals: Mutex<VecDeque<Instant>>,
+    finals: Due,
 }
 
 impl Channel {
@@ -61,16 +74,12 @@ impl Channel {
             final_runs: AtomicBool::default(),
             other_runs: AtomicBool::default(),
             pending: AtomicUsize::default(),
-            finals: Mutex::default(),
+            finals: Due::default(),
         }
     }
 
-    fn finals(&self) -> MutexGuard<'_, VecDeque<Instant>> {
-        self.finals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn oldest_final(&self) -> Option<Instant> {
-        self.finals().front().copied()
+    pub(super) fn due(&self) -> Due {
+        self.finals.clone()
     }
 
     /// Gives an utterance to the sink, unless its final was given before.
@@ -136,7 +145,7 @@ impl Queue {
     pub(super) fn push(&self, job: Job) {
         job.channel.pending.fetch_add(1, Ordering::AcqRel);
         if job.kind == Kind::Final {
-            job.channel.finals().push_back(job.asked);
+            job.channel.finals.lock().push_back(job.asked);
         }
         self.inner().jobs.push(job);
         // All: not every worker takes every job.
@@ -186,7 +195,7 @@ impl Queue {
         channel.pending.fetch_sub(1, Ordering::AcqRel);
         if kind == Kind::Final {
             // They are done in the order in which they were asked for.
-            channel.finals().pop_front();
+            channel.finals.lock().pop_front();
         }
         self.changed.notify_all();
     }
@@ -202,7 +211,7 @@ impl Queue {
     /// Blocks while `channel` has `most` finals to come, or more.
     pub(super) fn wait_below(&self, channel: &Channel, most: usize) {
         let mut inner = self.inner();
-        while channel.finals().len() >= most && !inner.stopped {
+        while channel.finals.lock().len() >= most && !inner.stopped {
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
     }

@@ -71,6 +71,21 @@ fn words_have_times_in_order_within_their_utterance() {
 }
 
 #[test]
+fn who_watches_a_channel_does_not_keep_its_sink() {
+    let (sender, heard) = std::sync::mpsc::channel();
+    let sender = Mutex::new(sender);
+    let channel = transcriber().open(Box::new(move |u| sender.lock().unwrap().send(u).unwrap()));
+    let watch = channel.watch();
+    channel.finish().unwrap();
+    assert!(
+        heard
+            .recv_timeout(std::time::Duration::from_secs(20))
+            .is_err_and(|e| e == std::sync::mpsc::RecvTimeoutError::Disconnected)
+    );
+    assert_eq!(watch.oldest_final().0, 0);
+}
+
+#[test]
 fn several_channels_at_once_all_finish_and_each_final_comes_once() {
     let pcm = speech("beckett.wav");
     let heard: Vec<Arc<Mutex<Vec<Utterance>>>> = (0..4).map(|_| Arc::default()).collect();
