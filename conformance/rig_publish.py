@@ -1,5 +1,6 @@
 """A publisher that is not our recorder: ffmpeg pushes the stage film's own frames, in the cut-friendly form, over RTSP."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +17,12 @@ _AUDIO = ["-map", "0:a", "-c:a", "aac", "-ar", "48000", "-ac", "2", "-b:a", "96k
 
 
 class Publisher:
-    """`ffmpeg -re` of the film to one URL, picture or sound; ended by `end()`, by `kill()`, or by its own end."""
+    """`ffmpeg -re` of the film, or of another `source`, to one URL; ended by `end()`, by `kill()`, or by its own end."""
 
-    def __init__(self, url: str, kind: str, folder: Path, codec: list[str] | None = None, start: float = 0.0):
-        source, _ = film.build()
+    def __init__(self, url: str, kind: str, folder: Path, codec: list[str] | None = None, start: float = 0.0, source: list[str] | None = None):
+        source = source or ["-ss", str(start), "-i", str(film.build()[0])]
         form = codec or (_VIDEO if kind == "video" else _AUDIO)
-        command = ["ffmpeg", "-nostdin", "-v", "warning", "-re", "-ss", str(start), "-i", str(source), *form]
+        command = ["ffmpeg", "-nostdin", "-v", "warning", "-re", *source, *form]
         command += ["-f", "rtsp", "-rtsp_transport", "tcp", url]
         self._log = folder / f"publisher-{kind}-{id(self)}.log"
         with open(self._log, "wb") as log:
@@ -32,6 +33,13 @@ class Publisher:
     @property
     def running(self) -> bool:
         return self._process.poll() is None
+
+    def freeze(self) -> None:
+        """It is there, and sends nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def wait(self, timeout: float) -> int:
         return self._process.wait(timeout)

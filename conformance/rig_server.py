@@ -54,6 +54,11 @@ class Server:
         self._process: subprocess.Popen | None = None
 
     @property
+    def environment(self) -> dict[str, str]:
+        """For the other commands of the binary, on the same data."""
+        return self.env
+
+    @property
     def pid(self) -> int:
         assert self._process, "the server was not started"
         return self._process.pid

@@ -1,8 +1,10 @@
 """Whatever dies, nothing acknowledged is lost: the server by SIGKILL in the middle of a recording, a publisher in the middle of a packet."""
 
+import os
 import time
 
 import pytest
+from rig_kill import VICTIMS, Round
 from rig_publish import Publisher
 from rig_server import Server
 from rig_session import MIC, SCREEN, made, started, until
@@ -138,3 +140,13 @@ def test_a_publisher_that_never_comes_back_ends_the_session(own, folder, measure
     assert until(api, session, "exported", "failed", timeout=60) == "exported"
     measured("publisher gone: exported after", time.monotonic() - gone, "s", "about 15")
     assert time.monotonic() - gone > 8, "a publisher has some seconds to come back"
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_what_was_acknowledged_outlives_a_kill_at_any_moment(own, folder, measured, victim):
+    """The short form of bench/kill. A seed that failed is set again by VITASCOPE_SEED."""
+    seed = os.environ.get("VITASCOPE_SEED") or f"{int.from_bytes(os.urandom(4)):08x}"
+    outcome = Round(own, folder, seed, victim=victim, returns=True).run()
+    print(outcome)
+    measured(f"kill -9 of the {victim}, seed {seed}", f"{outcome.acknowledged} facts", "", "all there")
+    assert not outcome.wrong, outcome

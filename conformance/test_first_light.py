@@ -38,7 +38,8 @@ def pcm(take):
 
 @pytest.fixture
 def hooks(take, receiver):
-    return receiver.of(take.session_id)
+    # Whether a channel was silent for a while is another test's.
+    return [h for h in receiver.of(take.session_id) if h.event != "capture_session.channel_health"]
 
 
 def test_webhooks_come_once_each_and_in_order(hooks):
@@ -52,7 +53,7 @@ def test_webhooks_come_once_each_and_in_order(hooks):
 
 
 def test_the_socket_bound_to_the_session_gets_the_same_states(take):
-    told = [f for _, f in take.session_frames if f.get("channel") == "capture_session"]
+    told = [f for _, f in take.session_frames if f.get("channel") == "capture_session" and f["event"] != "capture_session.channel_health"]
     assert [f["event"] for f in told] == [f"capture_session.{state}" for state in IN_ORDER]
     for frame, state in zip(told, IN_ORDER):
         assert frame["capture_session_id"] == take.session_id and frame["status"] == frame["data"]["status"] == state

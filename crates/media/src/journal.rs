@@ -8,18 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vitascope_model::error::Context;
-use vitascope_model::{Result, Span, WallTime};
+use vitascope_model::{Error, Result, Span, WallTime};
 
 use crate::codec::{Codec, Sample};
-use crate::index::{Encoder, Entry, Index};
+use crate::index::{Encoder, Entry};
+use crate::recovery::{close, last_length};
 
 /// A chunk is closed at the next key frame after so long or so much.
 const CHUNK_SPAN: Span = Span::seconds(8);
 const CHUNK_BYTES: u64 = 8 << 20;
 /// A longer pause between two samples begins a new chunk, which has a wall time of its own.
 const MAX_PAUSE: Span = Span::seconds(30);
-/// A sample that no other follows lasts no longer than this.
-const LONGEST_LAST: Span = Span::millis(200);
 /// What waits in memory at most, whatever the caller's flushing.
 const BUFFER: usize = 256 << 10;
 
@@ -44,6 +43,8 @@ struct OpenChunk {
     last_delta: u32,
     bytes: u64,
     dirty: bool,
+    /// A write failed: what is in the files now is all there will be, since writing a piece twice would shift what follows.
+    broken: bool,
 }
 
 /// A finished chunk, still in its journal files.
@@ -119,7 +120,12 @@ impl Journal {
     /// Ends the open chunk. `end` is when its last sample ends, if that is known.
     pub fn finish(&mut self, end: Option<WallTime>) -> Result<Option<ClosedChunk>> {
         let Some(mut chunk) = self.open.take() else { return Ok(None) };
-        chunk.flush()?;
+        if let Err(error) = chunk.flush() {
+            // A full disk, say: what was written before is whole, and is kept.
+            tracing::error!(%error, chunk = %chunk.data_path.display(), "the end of a chunk is lost");
+            drop(chunk.index);
+            return close(chunk.start, &chunk.data_path, None);
+        }
         let last = chunk.start + Span::of_ticks(chunk.last_ticks - chunk.first_ticks, self.codec.timescale());
         let end = end.filter(|e| *e > last).unwrap_or(last + last_length(&self.codec, chunk.last_delta));
         drop(chunk.index);
@@ -135,7 +141,8 @@ impl OpenChunk {
         let data_path = dir.join(format!("{}.dat", start.0));
         let create =
             |path: &Path| File::create_new(path).internal(format_args!("make the journal file {}", path.display()));
-        let (data, index) = (create(&data_path)?, create(&data_path.with_extension("idx"))?);
+        // The index first: a crash in between leaves one that says nothing, which recovery removes.
+        let (index, data) = (create(&data_path.with_extension("idx"))?, create(&data_path)?);
         Ok(OpenChunk {
             start,
             data: Arc::new(data),
@@ -149,6 +156,7 @@ impl OpenChunk {
             last_delta: 0,
             bytes: 0,
             dirty: false,
+            broken: false,
         })
     }
 
@@ -175,11 +183,16 @@ impl OpenChunk {
     }
 
     fn flush(&mut self) -> Result<()> {
+        if self.broken {
+            return Err(Error::internal("a journal that could not be written is written no more"));
+        }
         if self.index_buffer.is_empty() {
             return Ok(());
         }
+        self.broken = true;
         (&*self.data).write_all(&self.data_buffer).internal("write a journal")?;
         (&*self.index).write_all(&self.index_buffer).internal("write a journal")?;
+        self.broken = false;
         self.data_buffer.clear();
         self.index_buffer.clear();
         // A burst must not keep its memory for the rest of the day.
@@ -189,67 +202,11 @@ impl OpenChunk {
     }
 }
 
-/// After a crash: the journal files of a folder as closed chunks, each cut to its last whole sample. What holds none is removed.
-pub fn recover(dir: &Path) -> Result<Vec<ClosedChunk>> {
-    let mut closed = Vec::new();
-    for start in starts(dir)? {
-        closed.extend(close(start, &dir.join(format!("{}.dat", start.0)), None)?);
-    }
-    Ok(closed)
-}
-
-/// The chunks that have journal files in a folder, in order.
-pub(crate) fn starts(dir: &Path) -> Result<Vec<WallTime>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).internal(format_args!("read the journal folder {}", dir.display()))? {
-        let name = entry.internal("read a journal folder")?.file_name();
-        found.extend(name.to_str().and_then(|n| n.strip_suffix(".idx")?.parse().ok()).map(WallTime));
-    }
-    found.sort_unstable();
-    Ok(found)
-}
-
-/// How long a sample lasts that no other follows: as long as the one before it, but a still screen's last picture not for seconds.
-pub(crate) fn last_length(codec: &Codec, last_delta: u32) -> Span {
-    let ticks = if last_delta == 0 { codec.usual_delta() } else { last_delta };
-    Span::of_ticks(i64::from(ticks), codec.timescale()).min(LONGEST_LAST)
-}
-
-fn close(start: WallTime, data_path: &Path, end: Option<WallTime>) -> Result<Option<ClosedChunk>> {
-    let index_path = data_path.with_extension("idx");
-    let bytes = fs::read(&index_path).internal(format_args!("read {}", index_path.display()))?;
-    let length = fs::metadata(data_path).map_or(0, |m| m.len());
-    let index = Index::decode(&bytes, length).ok().filter(|i| !i.entries.is_empty());
-    let Some(index) = index else {
-        fs::remove_file(data_path).or_else(ignore_missing).internal("remove an empty chunk")?;
-        fs::remove_file(&index_path).internal("remove an empty chunk")?;
-        return Ok(None);
-    };
-    if length > index.data_bytes {
-        let file = File::options().write(true).open(data_path).internal("cut a chunk")?;
-        file.set_len(index.data_bytes).internal("cut a chunk")?;
-    }
-    let timescale = index.codec.timescale();
-    let last = start + Span::of_ticks(index.ticks(), timescale);
-    let last_delta = index.entries.last().map_or(0, |e| e.delta);
-    Ok(Some(ClosedChunk {
-        start,
-        end: end.unwrap_or(last + last_length(&index.codec, last_delta)),
-        bytes: index.data_bytes,
-        samples: index.entries.len() as u64,
-        index: bytes[..index.index_bytes].to_vec(),
-        data_path: data_path.to_owned(),
-        index_path,
-    }))
-}
-
-fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
-    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::Index;
+    use crate::recovery::recover;
 
     const START: WallTime = WallTime(1_790_000_000_000_000);
     const SPS: &[u8] = &[0, 0, 0, 4, 0x67, 66, 0, 31, 0, 0, 0, 2, 0x68, 1, 0, 0, 0, 2, 0x65, 7];
@@ -368,5 +325,25 @@ mod tests {
         );
         assert_eq!(fs::metadata(&data).unwrap().len(), recovered[0].bytes);
         assert_eq!(sizes(&dir).len(), 2);
+    }
+
+    #[test]
+    fn after_a_failed_write_nothing_is_written_and_what_was_there_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = journal(&dir);
+        append(&mut journal, (0..3).map(picture));
+        journal.flush().unwrap();
+        // As a full disk does: part of a piece goes in, and then it fails.
+        let chunk = journal.open.as_mut().unwrap();
+        let data = chunk.data_path.clone();
+        File::options().append(true).open(&data).unwrap().write_all(b"part").unwrap();
+        chunk.data = Arc::new(File::open(&data).unwrap());
+        append(&mut journal, (3..5).map(picture));
+        assert!(journal.flush().is_err());
+        journal.open.as_mut().unwrap().data = Arc::new(File::options().append(true).open(&data).unwrap());
+        assert!(journal.flush().is_err(), "though it could be written again");
+        let closed = journal.finish(None).unwrap().unwrap();
+        assert_eq!((closed.samples, closed.end), (3, picture(3).wall));
+        assert_eq!(fs::metadata(&data).unwrap().len(), closed.bytes);
     }
 }

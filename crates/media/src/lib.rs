@@ -11,5 +11,6 @@ pub mod index;
 pub mod journal;
 pub mod pcm;
 pub mod process;
+pub mod recovery;
 pub mod track;
 pub mod webm;

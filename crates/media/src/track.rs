@@ -9,7 +9,7 @@ use vitascope_model::{Result, Span, WallTime};
 
 use crate::codec::Codec;
 use crate::index::{Entry, Index};
-use crate::journal::{last_length, starts};
+use crate::recovery::{last_length, starts};
 
 /// Where the samples of a chunk lie.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -171,11 +171,31 @@ pub struct CaptureSession {
     pub state_changed_at: WallTime,
 }
 
-/// Why a session failed: a code for programs and a sentence for people.
+/// Why a session failed, or was stopped by us: a code for programs and a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub code: String,
     pub message: String,
+}
+
+impl Failure {
+    /// Recording ended early, but in order, since there was no room left or the disk failed: what was recorded is kept.
+    pub const STORAGE_CODES: [&str; 2] = ["disk_full", "storage_failed"];
+
+    pub fn disk_full() -> Failure {
+        let message = "recording was stopped since the disk is nearly full; what was recorded is kept".to_owned();
+        Failure { code: Failure::STORAGE_CODES[0].to_owned(), message }
+    }
+
+    pub fn storage_failed() -> Failure {
+        let message = "recording was stopped since it could not be written to the disk".to_owned();
+        Failure { code: Failure::STORAGE_CODES[1].to_owned(), message }
+    }
+
+    /// Whether the session ended in order for all that.
+    pub fn is_of_storage(&self) -> bool {
+        Failure::STORAGE_CODES.contains(&self.code.as_str())
+    }
 }
 
 impl CaptureSession {

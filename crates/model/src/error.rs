@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Conflict,
     /// A limit was reached.
     ResourceExhausted,
+    /// The disk has no room for it.
+    StorageFull,
     /// Promised by the contract, not built yet.
     Unimplemented,
     /// A part that is needed does not answer or is not configured.
@@ -42,6 +44,7 @@ impl ErrorKind {
             ErrorKind::Gone => "gone",
             ErrorKind::Conflict => "conflict",
             ErrorKind::ResourceExhausted => "resource_exhausted",
+            ErrorKind::StorageFull => "storage_full",
             ErrorKind::Unimplemented => "not_implemented",
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::Internal => "internal",

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod collection;
 pub mod error;
 pub mod event;
+pub mod health;
 pub mod id;
 pub mod job;
 pub mod rtstream;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use vitascope_ai::models::Installed;
 use vitascope_media::process::{CommandLine, Program, output};
-use vitascope_model::{Error, Result};
+use vitascope_model::{Clock, Error, Result};
 
-use crate::app::{App, account, webhook};
+use crate::app::{App, account, check, webhook};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::route_list;
@@ -72,6 +72,33 @@ pub fn models(config: &Config) -> Result<()> {
     installed.verify()?;
     println!("all files in {} are what was installed", config.models_dir.display());
     Ok(())
+}
+
+/// Verifies rows against objects; fails if anything is damaged. It only reads, unless it is asked to repair.
+pub async fn check(config: &Config, deep: bool, repair: bool) -> Result<()> {
+    let found = check::check(&config.data_dir, deep, SystemClock::new().now()).await?;
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    println!("tracks   {}, {} of them growing", found.tracks, found.open_tracks);
+    println!("chunks   {}, {:.1} MB, {} samples", found.chunks, megabytes(found.bytes), found.samples);
+    println!("journals {} chunks that are not sealed yet", found.unsealed);
+    let orphans = found.orphans.iter().map(|o| o.bytes).sum();
+    println!("orphans  {} objects that nothing speaks of, {:.1} MB", found.orphans.len(), megabytes(orphans));
+    for orphan in &found.orphans {
+        println!("orphan   {} ({} bytes)", orphan.key, orphan.bytes);
+    }
+    for note in &found.notes {
+        println!("note     {note}");
+    }
+    for damage in &found.damage {
+        println!("damaged  {damage}");
+    }
+    if repair {
+        println!("removed  {} orphans", check::remove_orphans(&config.data_dir, &found).await?);
+    }
+    match found.damage.len() {
+        0 => Ok(()),
+        n => Err(Error::internal(format!("{n} things are damaged"))),
+    }
 }
 
 /// Checks what the server needs from the machine.

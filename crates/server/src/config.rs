@@ -23,6 +23,8 @@ pub struct Config {
     pub api_key: Option<String>,
     /// Whether URLs of clients may point at loopback and private networks.
     pub allow_private_urls: bool,
+    /// Where less is free on the disk of the data, nothing is recorded: bytes.
+    pub min_free: u64,
     /// Threads that run speech models.
     pub speech_workers: usize,
     /// Who makes the finals of transcripts, if not the local model.
@@ -44,6 +46,7 @@ const KEYS: &[&str] = &[
     "rtsp_public_url",
     "api_key",
     "allow_private_urls",
+    "min_free",
     "speech_workers",
     "transcribe_url",
     "transcribe_key",
@@ -106,6 +109,7 @@ impl Config {
             rtsp_public_url: url("rtsp_public_url", "rtsp", rtsp_listen),
             api_key: text("api_key").map(str::to_owned),
             allow_private_urls: parse("allow_private_urls", text("allow_private_urls").unwrap_or("false"))?,
+            min_free: size("min_free", text("min_free").unwrap_or("1GB"))?,
             speech_workers: parse("speech_workers", text("speech_workers").unwrap_or("2"))?,
             transcribe: provider("transcribe", "whisper-1", &text)?,
             log: text("log").unwrap_or("info").to_owned(),
@@ -146,8 +150,27 @@ fn provider<'a>(
 }
 
 fn parse<T: std::str::FromStr>(key: &str, text: &str) -> Result<T> {
-    let name = key.to_ascii_uppercase();
-    text.parse().map_err(|_| Error::invalid(format!("VITASCOPE_{name}={text:?} cannot be read")))
+    text.parse().map_err(|_| unreadable(key, text))
+}
+
+fn unreadable(key: &str, text: &str) -> Error {
+    Error::invalid(format!("VITASCOPE_{}={text:?} cannot be read", key.to_ascii_uppercase()))
+}
+
+/// Bytes: a number, with B, KB, MB, GB or TB (of a thousand each) or not.
+fn size(key: &str, text: &str) -> Result<u64> {
+    let digits = text.trim().trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let (unit, number) = (text.trim()[digits.len()..].to_ascii_uppercase(), digits.trim());
+    let factor = match unit.trim_end_matches('B') {
+        "" => 1.0,
+        "K" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        _ => return Err(unreadable(key, text)),
+    };
+    let bytes = number.parse::<f64>().map_err(|_| unreadable(key, text))? * factor;
+    if (0.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(unreadable(key, text)) }
 }
 
 fn read_file(file: &Path) -> Result<BTreeMap<String, String>> {
@@ -196,6 +219,18 @@ mod tests {
         assert_eq!((provider.timeout.as_secs(), provider.at_once), (7, 4));
         let error = config(&[("transcribe_url", "nowhere")]).unwrap_err();
         assert_eq!(error.message, "VITASCOPE_TRANSCRIBE_URL: \"nowhere\" is no URL");
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_have_a_unit() {
+        let min_free = |text: &str| config(&[("min_free", text)]).map(|c| c.min_free);
+        assert_eq!(config(&[]).unwrap().min_free, 1_000_000_000);
+        assert_eq!(min_free("2GB").unwrap(), 2_000_000_000);
+        assert_eq!(min_free("1.5 mb").unwrap(), 1_500_000);
+        assert_eq!(min_free("4096").unwrap(), 4096);
+        for wrong in ["much", "-1", "2 XB", "GB", "1e30"] {
+            assert!(min_free(wrong).unwrap_err().message.contains(wrong), "{wrong}");
+        }
     }
 
     #[test]

@@ -35,6 +35,15 @@ enum Command {
     Models,
     /// Say whether everything the server needs is there.
     Doctor,
+    /// Verify that what the database speaks of is on the disk, and name what is on the disk that nothing speaks of.
+    Check {
+        /// Read every object, and count its samples.
+        #[arg(long)]
+        deep: bool,
+        /// Remove objects that nothing has spoken of for an hour.
+        #[arg(long)]
+        repair: bool,
+    },
     /// List every operation of the contract: built, or 501.
     Routes,
 }
@@ -60,6 +69,7 @@ fn run() -> Result<()> {
         Command::WebhookSecret { rotate } => runtime.block_on(commands::webhook_secret(config, rotate)),
         Command::Models => commands::models(&config),
         Command::Doctor => runtime.block_on(commands::doctor(&config)),
+        Command::Check { deep, repair } => runtime.block_on(commands::check(&config, deep, repair)),
         Command::Routes => {
             commands::routes();
             Ok(())

@@ -78,34 +78,63 @@ impl Metrics {
             counter.inc_by(value.load(Ordering::Relaxed));
             registry.register(name, help, counter);
         }
-        publications(app, &mut registry);
         transcripts(app, &mut registry);
+        channels(app, &mut registry);
+        room(app, &mut registry);
         let mut out = String::new();
         encode(&mut out, &registry).expect("writing to a string succeeds");
         Ok(out)
     }
 }
 
-/// What is being recorded now, one row a publication.
-fn publications(app: &App, registry: &mut Registry) {
+/// What is live now, one row a channel.
+fn channels(app: &App, registry: &mut Registry) {
     let samples: Family<Labels, Counter<u64, AtomicU64>> = Family::default();
     let bytes: Family<Labels, Counter<u64, AtomicU64>> = Family::default();
     let dropped: Family<Labels, Counter<u64, AtomicU64>> = Family::default();
     let age: Family<Labels, Gauge<f64, AtomicU64>> = Family::default();
+    let level: Family<Labels, Gauge<f64, AtomicU64>> = Family::default();
+    let hourly: Family<Labels, Gauge> = Family::default();
+    let states: Family<Labels, Gauge> = Family::default();
     let now = app.now();
-    for health in app.ingest.health() {
-        let labels = vec![("rtstream", health.rtstream_id.to_string())];
+    for meter in app.ingest.meters.list() {
+        let (stream, health) = (&meter.rtstream, meter.health(now));
+        let mut labels = vec![("rtstream", stream.id.to_string())];
         samples.get_or_create(&labels).inc_by(health.samples);
         bytes.get_or_create(&labels).inc_by(health.bytes);
-        dropped.get_or_create(&labels).inc_by(health.dropped);
-        if let Some(last) = health.last_sample {
-            age.get_or_create(&labels).set((now - last).to_seconds());
+        dropped.get_or_create(&labels).inc_by(health.dropped.unwrap_or(0));
+        if let Some(since) = health.since_last {
+            age.get_or_create(&labels).set(since.to_seconds());
         }
+        if let Some(db) = health.level_db {
+            level.get_or_create(&labels).set(db.into());
+        }
+        if let Some(rate) = health.bytes_per_hour() {
+            hourly.get_or_create(&labels).set(rate as i64);
+        }
+        labels.push(("channel", stream.name.clone()));
+        labels.push(("state", health.state.as_str().to_owned()));
+        states.get_or_create(&labels).set(1);
     }
-    registry.register("recorded_samples", "Samples recorded by live publications", samples);
-    registry.register("recorded_bytes", "Bytes recorded by live publications", bytes);
-    registry.register("dropped_samples", "Damaged samples of live publications", dropped);
-    registry.register("last_sample_age_seconds", "Since the newest sample of a live publication", age);
+    registry.register("recorded_samples", "Samples recorded by live channels", samples);
+    registry.register("recorded_bytes", "Bytes recorded by live channels", bytes);
+    registry.register("dropped_samples", "Damaged samples of live channels", dropped);
+    registry.register("last_sample_age_seconds", "Since the newest sample of a live channel", age);
+    registry.register("sound_level_db", "Level of a live sound, below full scale", level);
+    registry.register("bytes_per_hour", "What an hour of a live channel takes", hourly);
+    registry.register("channel_state", "1 in the row of the state that a live channel is in", states);
+}
+
+/// What is left of memory and disk.
+fn room(app: &App, registry: &mut Registry) {
+    let missed: Counter<u64, AtomicU64> = Counter::default();
+    missed.inc_by(app.ingest.missed());
+    registry.register("tap_missed_samples", "Samples that a slow listener (mix, transcript) never heard", missed);
+    let (free, full): (Gauge, Gauge) = Default::default();
+    free.set(i64::try_from(app.space.free()).unwrap_or(i64::MAX));
+    full.set(app.space.is_full().into());
+    registry.register("disk_free_bytes", "Free where the data lies", free);
+    registry.register("disk_is_full", "1 where nothing is recorded, since less than min_free is free", full);
 }
 
 /// How live transcripts keep up: a row for each, and what waits for the speech models in all.

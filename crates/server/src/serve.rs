@@ -41,12 +41,15 @@ pub async fn start(app: &App, rtsp_door: TcpListener) -> Result<()> {
     events::begin(app).await?;
     recording::recover_journals(app).await?;
     stream::complete_live(app).await?;
+    live::remix::complete_all(app).await?;
     app.spawn(events::run_relay(app.clone()));
     app.spawn(events::run_webhooks(app.clone()));
     app.spawn(events::run_passes(app.clone()));
     app.spawn(jobs::run(app.clone()));
     app.spawn(jobs::run_upkeep(app.clone()));
     app.spawn(jobs::sweeper::run(app.clone()));
+    app.spawn(live::space::run(app.clone()));
+    app.spawn(live::health::watch(app.clone()));
     app.spawn(rtsp::serve(app.clone(), rtsp_door));
     live::session::resume(app).await
 }
@@ -59,7 +62,11 @@ async fn listen(at: std::net::SocketAddr) -> Result<TcpListener> {
 pub async fn drain(app: &App) {
     app.shutdown.cancel();
     app.tracker.close();
-    if tokio::time::timeout(DRAIN_WITHIN, app.tracker.wait()).await.is_err() {
+    let ended = async {
+        app.ingest.shut_down().await;
+        app.tracker.wait().await;
+    };
+    if tokio::time::timeout(DRAIN_WITHIN, ended).await.is_err() {
         tracing::warn!("some work did not end in time; the next start takes it up");
     }
     app.store.close().await;

@@ -229,7 +229,7 @@ pub async fn set_start(
     Ok(())
 }
 
-/// Whether the session was still in `from`.
+/// Whether the session was still in `from`. A failure that was noted before stays.
 pub async fn move_to(
     tx: &mut Tx,
     id: &CaptureSessionId,
@@ -238,8 +238,8 @@ pub async fn move_to(
     failure: Option<&Failure>,
     now: WallTime,
 ) -> Result<bool> {
-    const SQL: &str = "update capture_session set state = $3, state_changed_at_us = $4, failure_code = $5,
-        failure_message = $6 where id = $1 and state = $2";
+    const SQL: &str = "update capture_session set state = $3, state_changed_at_us = $4,
+        failure_code = coalesce($5, failure_code), failure_message = coalesce($6, failure_message) where id = $1 and state = $2";
     let query = sqlx::query(SQL).bind(id.as_str()).bind(from.as_str()).bind(to.as_str()).bind(now.0);
     let query = query.bind(failure.map(|f| f.code.as_str())).bind(failure.map(|f| f.message.as_str()));
     Ok(query.execute(tx).await.or_broken()?.rows_affected() == 1)

@@ -68,6 +68,21 @@ impl Shelves {
     }
 }
 
+/// How the writer's connection is made: the first one, and one that takes the place of another that failed.
+pub(crate) struct Opener {
+    options: SqliteConnectOptions,
+    pub(crate) changes: Arc<Changes>,
+}
+
+impl Opener {
+    pub(crate) async fn open(&self) -> Result<SqliteConnection> {
+        let mut connection = SqliteConnection::connect_with(&self.options).await.or_broken()?;
+        let watching = self.changes.clone();
+        connection.lock_handle().await.or_broken()?.set_update_hook(move |change| watching.touch(change.table));
+        Ok(connection)
+    }
+}
+
 impl Store {
     /// Opens (or makes) the database file and brings its schema up to date.
     pub async fn open(file: &Path) -> Result<Store> {
@@ -79,14 +94,13 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10));
         let doing = format!("open the database {}", file.display());
-        let mut writer = SqliteConnection::connect_with(&options).await.internal(&doing)?;
+        let changes = Arc::new(Changes::default());
+        let opener = Opener { options: options.clone(), changes: changes.clone() };
+        let mut writer = opener.open().await.internal(&doing)?;
         migrator().run_direct(None, &mut writer, false).await.internal("migrate the database")?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
-        let changes = Arc::new(Changes::default());
-        let watching = changes.clone();
-        writer.lock_handle().await.or_broken()?.set_update_hook(move |change| watching.touch(change.table));
         let shelves = Arc::new(Shelves::new(&changes));
-        Ok(Store { writer: Writer::start(writer, changes), readers, shelves })
+        Ok(Store { writer: Writer::start(writer, opener), readers, shelves })
     }
 
     /// Runs `work` as one: all of it is durable when this returns, or none of it happened. Writes that wait together share a commit.

@@ -3,12 +3,14 @@
 //! so that a change, its job and its event are one commit, and only the server's `app` opens transactions.
 
 pub mod audio;
+pub mod audit;
 pub mod capture;
 pub mod collection;
 pub mod connection;
 mod db;
 pub mod deletion;
 pub mod delivery;
+mod disk;
 pub mod job;
 mod kept;
 mod objects;
@@ -25,5 +27,6 @@ pub mod webhook_secret;
 mod writer;
 
 pub use db::{Store, Tx, Work};
+pub use disk::{Disk, disk_of};
 pub use objects::Objects;
 pub use writer::Written;

@@ -25,6 +25,15 @@ impl Objects {
         Ok(Objects { root: root.to_owned(), store: Arc::new(store) })
     }
 
+    pub(crate) fn store(&self) -> &LocalFileSystem {
+        &self.store
+    }
+
+    /// Removes an object that nothing needs.
+    pub async fn remove(&self, key: &str) -> Result<()> {
+        self.store.delete(&Key::from(key)).await.internal(format_args!("remove object {key}"))
+    }
+
     /// Makes a finished local file an object. On the same disk this is a rename: no byte is copied.
     pub async fn adopt(&self, file: &Path, key: &str) -> Result<()> {
         let (from, to) = (file.to_owned(), self.root.join(key));

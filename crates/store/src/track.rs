@@ -70,6 +70,7 @@ pub struct Extent {
     pub start_us: i64,
     pub end_us: i64,
     pub bytes: i64,
+    pub samples: i64,
 }
 
 impl Store {
@@ -134,7 +135,8 @@ impl Store {
     }
 
     pub async fn track_extent(&self, track: &TrackId) -> Result<Option<Extent>> {
-        const SQL: &str = "select min(start_us) as start_us, max(end_us) as end_us, sum(bytes) as bytes from chunk
+        const SQL: &str = "select min(start_us) as start_us, max(end_us) as end_us, sum(bytes) as bytes,
+            sum(samples) as samples from chunk
             where track_id = $1 group by track_id";
         sqlx::query_as(SQL).bind(track.as_str()).fetch_optional(&self.readers).await.or_broken()
     }

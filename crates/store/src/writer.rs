@@ -13,8 +13,7 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use vitascope_model::{Error, Result};
 
-use crate::db::{OrBroken, Tx, Work};
-use crate::kept::Changes;
+use crate::db::{Opener, OrBroken, Tx, Work};
 
 /// At most so many writes share a commit, so that none waits long for the others' statements.
 const MOST: usize = 64;
@@ -82,10 +81,10 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: SqliteConnection, changes: Arc<Changes>) -> Writer {
+    pub(crate) fn start(connection: SqliteConnection, opener: Opener) -> Writer {
         let (orders, inbox) = mpsc::channel(MOST);
         let written = Arc::new(Written::default());
-        tokio::spawn(write_all(connection, inbox, written.clone(), changes));
+        tokio::spawn(write_all(connection, inbox, written.clone(), opener));
         Writer { orders, written }
     }
 
@@ -115,7 +114,7 @@ async fn write_all(
     mut connection: SqliteConnection,
     mut inbox: mpsc::Receiver<Order>,
     written: Arc<Written>,
-    changes: Arc<Changes>,
+    opener: Opener,
 ) {
     let (mut orders, mut closing, mut shared) = (Vec::with_capacity(MOST), None, 1);
     while closing.is_none() && gather(&mut inbox, &mut orders, shared).await {
@@ -129,9 +128,10 @@ async fn write_all(
         }
         let commit = commit(&mut connection, &mut batch).await;
         // Before the callers hear of it, so that they read what they wrote.
-        changes.publish();
+        opener.changes.publish();
         if let Err(error) = &commit {
             tracing::error!(%error, writes = batch.len(), "a commit failed");
+            renew(&mut connection, &opener).await;
         }
         written.commits.fetch_add(1, Ordering::Relaxed);
         written.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
@@ -143,6 +143,20 @@ async fn write_all(
     }
     if let Some(caller) = closing {
         caller.send(()).ok();
+    }
+}
+
+/// After a full disk, say, SQLite has rolled back by itself, and the library believes the transaction open for ever.
+async fn renew(connection: &mut SqliteConnection, opener: &Opener) {
+    match opener.open().await {
+        Ok(fresh) => {
+            let broken = std::mem::replace(connection, fresh);
+            if let Err(error) = broken.close().await {
+                tracing::warn!(%error, "a broken connection to the database was not closed in order");
+            }
+        }
+        // The next commit fails as well, and comes here again.
+        Err(error) => tracing::error!(%error, "the database could not be opened again"),
     }
 }
 
@@ -270,5 +284,27 @@ mod tests {
         let store = Store::open(&folder.path().join("test.db")).await.unwrap();
         assert_eq!(notes(&store).await.len(), answered);
         assert!(answered > 0);
+    }
+
+    #[tokio::test]
+    async fn after_a_full_disk_writes_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder).await;
+        note(&store, 1, || Ok(())).await.unwrap();
+        // The database may not grow: as on a full disk, SQLite rolls the whole transaction back by itself.
+        let limit = |pages: &'static str| {
+            store.write(move |tx| Box::pin(async move { sqlx::query(pages).execute(tx).await.or_broken().map(|_| ()) }))
+        };
+        limit("pragma max_page_count = 1").await.unwrap();
+        let large = store.write(|tx| {
+            Box::pin(async move {
+                let sql = "create table large as select zeroblob(1000000) as data";
+                sqlx::query(sql).execute(tx).await.or_broken().map(|_| ())
+            })
+        });
+        assert!(large.await.is_err());
+        // The new connection has no such limit.
+        note(&store, 2, || Ok(())).await.unwrap();
+        store.close().await;
     }
 }

@@ -4,7 +4,8 @@ use std::fs;
 
 use vitascope_media::codec::Sample;
 use vitascope_media::compile::{PlanOptions, plan};
-use vitascope_media::journal::{Journal, recover};
+use vitascope_media::journal::Journal;
+use vitascope_media::recovery::recover;
 use vitascope_media::track::{TrackView, open_chunks};
 
 use crate::film::pictures;

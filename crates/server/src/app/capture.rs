@@ -2,6 +2,7 @@
 //! Every change of state goes through `advance`, which writes state, event and follow-up job in one transaction.
 
 use vitascope_model::capture::{CaptureSession, Category, Channel, Failure, MediaKind, SessionState};
+use vitascope_model::health::ChannelHealth;
 use vitascope_model::id::{CaptureSessionId, CollectionId, ConnectionId, EventId, JobId, RtStreamId, UserId};
 use vitascope_model::rtstream::{RtStream, RtStreamState, SAMPLE_RATE, Transcription};
 use vitascope_model::stream::Stream;
@@ -12,7 +13,7 @@ use vitascope_store::{Tx, capture, job, outbox, rtstream, stream};
 use super::account::Caller;
 use super::export::Exported;
 use super::{App, mint};
-use crate::events::frames::session_event;
+use crate::events::frames::{channel_health, session_event};
 use crate::{jobs, random};
 
 /// More channels than any desk has.
@@ -87,6 +88,7 @@ pub async fn start(app: &App, caller: &Caller, id: &CaptureSessionId, start: Sta
         )));
     }
     check_channels(&start.channels)?;
+    app.space.check()?;
     let now = app.now();
     let streams: Vec<(Channel, RtStream)> = start.channels.into_iter().map(|c| grow(app, &found, c, now)).collect();
     let (started_by, client_id) = (caller.token().map(str::to_owned), caller.end_user_id.clone());
@@ -194,6 +196,7 @@ pub(super) async fn change(tx: &mut Tx, id: &CaptureSessionId, step: Step) -> Re
     if !capture::move_to(tx, id, before.state, to, failure.as_ref(), at).await? {
         return Ok(None);
     }
+    let failure = failure.or(before.failure);
     let after = CaptureSession { state: to, failure, state_changed_at: at, ..before };
     outbox::insert(tx, &session_event(&app, &after, asset.as_ref(), event, at)).await?;
     Ok(Some(after))
@@ -208,6 +211,19 @@ fn export_job(id: JobId, session: &CaptureSession) -> NewJob {
         payload: session.id.to_string(),
         dedupe_key: Some(format!("{}:{}", jobs::export_session::KIND, session.id)),
     }
+}
+
+/// A channel of the session turned bad, or is well again.
+pub async fn tell_channel_health(
+    app: &App,
+    session: &CaptureSession,
+    stream: &RtStream,
+    health: &ChannelHealth,
+) -> Result<()> {
+    let event = channel_health(session, stream, health, mint!(app, EventId), app.now());
+    app.store.write(move |tx| Box::pin(async move { outbox::insert(tx, &event).await })).await?;
+    app.outbox_bell.notify_one();
+    Ok(())
 }
 
 fn check_channels(channels: &[NewChannel]) -> Result<()> {

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod capture;
+pub mod check;
 pub mod collection;
 pub mod connection;
 pub mod deletion;
@@ -11,6 +12,7 @@ pub mod live_edge;
 pub mod playback;
 pub mod recording;
 pub mod rtstream;
+pub mod space;
 pub mod stream;
 pub mod transcript;
 pub mod upkeep;
@@ -50,6 +52,7 @@ pub struct App {
     pub outbound: Arc<Outbound>,
     pub metrics: Arc<Metrics>,
     pub plans: Arc<playback::PlanCache>,
+    pub space: Arc<space::Space>,
     /// Rung after a commit that left something in the outbox, or a job.
     pub outbox_bell: Arc<Notify>,
     pub webhook_bell: Arc<Notify>,
@@ -92,6 +95,7 @@ impl App {
             outbound,
             metrics: Arc::default(),
             plans: Arc::default(),
+            space: Arc::new(space::Space::of(&config.data_dir, config.min_free)?),
             outbox_bell: Arc::default(),
             webhook_bell: Arc::default(),
             job_bell: Arc::default(),

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use vitascope_media::compile::{is_gap, segments_in};
-use vitascope_media::journal::{ClosedChunk, recover};
+use vitascope_media::journal::ClosedChunk;
+use vitascope_media::recovery::recover;
 use vitascope_media::track::{Chunk, Place};
 use vitascope_model::capture::MediaKind;
 use vitascope_model::error::Context;
@@ -137,7 +138,8 @@ async fn live_place(app: &App, track: &TrackId, chunk: &ClosedChunk) -> Result<(
     Ok((segments, place))
 }
 
-async fn close_track(app: &App, track: &TrackId) -> Result<()> {
+/// It grows no more.
+pub async fn close_track(app: &App, track: &TrackId) -> Result<()> {
     let id = track.clone();
     app.store.write(move |tx| Box::pin(async move { track::set_open(tx, &id, false).await })).await
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use vitascope_model::WallTime;
 use vitascope_model::capture::{CaptureSession, Channel, SessionState};
 use vitascope_model::event::{Audience, Event, Frame, Webhook};
+use vitascope_model::health::ChannelHealth;
 use vitascope_model::id::{ConnectionId, EventId};
 use vitascope_model::rtstream::RtStream;
 
@@ -51,7 +52,8 @@ pub(crate) fn session_event(
             let failure = session.failure.as_ref();
             json!({ "error": { "code": failure.map(|f| &f.code), "message": failure.map(|f| &f.message) } })
         }
-        SessionState::Created | SessionState::Starting | SessionState::Stopping | SessionState::Stopped => json!({}),
+        SessionState::Stopping | SessionState::Stopped => reason(session),
+        SessionState::Created | SessionState::Starting => json!({}),
     };
     session_news(session, session.state.as_str(), data, id, at)
 }
@@ -88,6 +90,52 @@ pub(crate) fn session_news(session: &CaptureSession, what: &str, data: Value, id
         frame,
         webhook,
     }
+}
+
+/// Why it was stopped, where nobody asked for it.
+fn reason(session: &CaptureSession) -> Value {
+    let why = session.failure.as_ref().filter(|f| f.is_of_storage());
+    why.map_or_else(|| json!({}), |f| json!({ "reason": { "code": f.code, "message": f.message } }))
+}
+
+/// A channel that turned bad, or is well again. It bears no `status`: clients take that for a change of the session's.
+pub(crate) fn channel_health(
+    session: &CaptureSession,
+    stream: &RtStream,
+    health: &ChannelHealth,
+    id: EventId,
+    at: WallTime,
+) -> Event {
+    let data = json!({
+        "state": health.state.as_str(),
+        "is_trouble": health.state.is_trouble(stream.category),
+        "rtstream_id": stream.id.as_str(),
+        "name": stream.name,
+        "channel_id": stream.category.map(|c| c.as_str()),
+        "last_sample_at": health.last_sample.map(|t| t.to_string()),
+        "level_db": health.level_db,
+    });
+    let mut news = session_news(session, "channel_health", json!({}), id, at);
+    let body = json!({
+        "version": "2",
+        "event": news.name,
+        "event_id": news.id.as_str(),
+        "timestamp": at.to_string(),
+        "capture_session_id": session.id.as_str(),
+        "end_user_id": session.end_user_id,
+        "data": data,
+    });
+    if let Some(webhook) = &mut news.webhook {
+        webhook.body = body.to_string();
+    }
+    if let Some(frame) = &mut news.frame {
+        let mut told = body;
+        told["channel"] = json!("capture_session");
+        told["rtstream_id"] = json!(stream.id.as_str());
+        told["rtstream_name"] = json!(stream.name);
+        frame.text = told.to_string();
+    }
+    news
 }
 
 fn channel(channel: &Channel) -> Value {

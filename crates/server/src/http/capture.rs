@@ -8,13 +8,14 @@ use vitascope_model::id::CaptureSessionId;
 use vitascope_model::{Error, Result, Span};
 use vitascope_store::capture::SessionFilter;
 
-use super::capture_view::{channel, view};
+use super::capture_view::{channel, health_view, view, view_with_health};
 use super::extract::{Anyone, Body, Owner, Query, Whole, collection_of, compat_callback, compat_connection};
 use super::reply::{Answer, Reply};
 use super::router::Routes;
 use crate::app::account::{self, Caller, mint_token};
 use crate::app::capture::{NewChannel, NewSession, Start, create, start, stop};
 use crate::app::{App, deletion};
+use crate::live::health;
 
 /// The Python SDK asks for no page and expects all; so many are all that any screen shows.
 const MOST_SESSIONS: i64 = 1000;
@@ -121,7 +122,7 @@ async fn show_session(State(app): State<App>, Anyone(caller): Anyone, Path((_, i
     if !may_read(&app, &caller, &id).await? {
         return Err(Error::denied("a client token may read only sessions that it started").into());
     }
-    Ok(Reply::ok(view(&app, session).await?))
+    Ok(Reply::ok(view_with_health(&app, session).await?))
 }
 
 /// An API key reads every session of its scope; a client token those that it started.
@@ -220,15 +221,16 @@ async fn show_channels(State(app): State<App>, Anyone(caller): Anyone, Path(id):
     if !session.channels.is_empty() && !may_read(&app, &caller, &session.id).await? {
         return Err(Error::denied("another client token started this session: only that one may publish it").into());
     }
-    Ok(Reply::ok(publish_view(&app, &session)?))
+    Ok(Reply::ok(publish_view(&app, &session).await?))
 }
 
-fn publish_view(app: &App, session: &CaptureSession) -> Result<Value> {
+async fn publish_view(app: &App, session: &CaptureSession) -> Result<Value> {
     let mut channels = Vec::with_capacity(session.channels.len());
-    for c in &session.channels {
+    for (c, health) in session.channels.iter().zip(health::of_session(app, session).await?) {
         let mut view = serde_json::to_value(channel(c)).map_err(|e| Error::internal("write a channel").because(e))?;
         view["rtsp_url"] = json!(format!("{}/{}", app.config.rtsp_public_url, c.publish_path));
         view["rtstream_id"] = json!(c.rtstream_id.as_str());
+        view["health"] = health_view(&health);
         channels.push(view);
     }
     Ok(json!({ "session_id": session.id.as_str(), "status": session.state.as_str(), "channels": channels }))

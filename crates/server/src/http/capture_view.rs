@@ -3,11 +3,13 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 use vitascope_model::capture::{CaptureSession, Channel, SessionState};
+use vitascope_model::health::ChannelHealth;
 use vitascope_model::rtstream::RtStream;
 use vitascope_model::{Error, Result};
 
 use crate::app::export::Exported;
 use crate::app::{App, export, stream};
+use crate::live::health;
 
 #[derive(Serialize)]
 pub(super) struct SessionView {
@@ -40,6 +42,9 @@ pub(super) struct ChannelView {
     kind: &'static str,
     store: bool,
     is_primary: bool,
+    /// Where a single session is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<Value>,
 }
 
 /// compat: its `channel_id` is the category (`mic`), while a channel's is the device (`mic:default`).
@@ -95,7 +100,33 @@ pub(super) fn channel(channel: &Channel) -> ChannelView {
         kind: channel.kind.as_str(),
         store: channel.store,
         is_primary: channel.is_primary,
+        health: None,
     }
+}
+
+/// How a channel is doing. Levels are decibels below full scale.
+pub(super) fn health_view(health: &ChannelHealth) -> Value {
+    json!({
+        "state": health.state.as_str(),
+        "last_sample_at": health.last_sample.map(|t| t.to_string()),
+        "seconds_since": health.since_last.map(|s| s.to_seconds().max(0.0)),
+        "samples": health.samples,
+        "bytes": health.bytes,
+        "dropped": health.dropped,
+        "bytes_per_hour": health.bytes_per_hour(),
+        "recorded_seconds": health.recorded.to_seconds(),
+        "level_db": health.level_db.map(|l| (f64::from(l) * 10.0).round() / 10.0),
+    })
+}
+
+/// The view of one session, with how each of its channels is doing.
+pub(super) async fn view_with_health(app: &App, session: CaptureSession) -> Result<SessionView> {
+    let found = health::of_session(app, &session).await?;
+    let mut view = view(app, session).await?;
+    for (channel, health) in view.channels.iter_mut().zip(&found) {
+        channel.health = Some(health_view(health));
+    }
+    Ok(view)
 }
 
 fn session_stream(stream: RtStream) -> SessionStreamView {
@@ -115,7 +146,7 @@ fn session_stream(stream: RtStream) -> SessionStreamView {
 fn export_status(session: &CaptureSession) -> Option<&'static str> {
     match session.state {
         SessionState::Exported => Some("exported"),
-        SessionState::Stopped if session.failure.is_some() => Some("failed"),
+        SessionState::Stopped if session.failure.as_ref().is_some_and(|f| !f.is_of_storage()) => Some("failed"),
         SessionState::Stopped if session.stores_anything() => Some("exporting"),
         SessionState::Failed if session.failure.as_ref().is_some_and(|f| f.code == "export_failed") => Some("failed"),
         _ => None,

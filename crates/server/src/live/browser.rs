@@ -256,6 +256,7 @@ fn refused(refusal: Refusal) -> Error {
         Refusal::Closed => Error::conflict("the capture session takes no media any more"),
         Refusal::Paused => Error::unavailable("the stream is stopped for now"),
         Refusal::Busy => Error::unavailable("somebody else records this channel"),
+        Refusal::Full => Error::new(ErrorKind::StorageFull, "the disk is nearly full: nothing is recorded"),
         Refusal::Unsupported => Error::invalid("nothing in the recording fits this channel"),
         Refusal::Broken => Error::internal("a browser could not be admitted"),
     }

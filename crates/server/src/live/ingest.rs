@@ -2,22 +2,23 @@
 //! A path has one publisher at a time; the same one may come back, and its track goes on.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use vitascope_media::codec::{Codec, Sample};
-use vitascope_model::capture::MediaKind;
+use vitascope_model::Result;
+use vitascope_model::capture::{Failure, MediaKind};
 use vitascope_model::id::{CaptureSessionId, RtStreamId};
 use vitascope_model::rtstream::RtStream;
-use vitascope_model::{Result, WallTime};
 
 use super::feed::{Feed, Tap};
+use super::health::{self, Meter, Meters};
 use super::publisher::PublisherClock;
 use super::recording::Recording;
-use super::{mix, transcribe};
+use super::{mix, remix, transcribe};
 use crate::app::App;
 use crate::app::recording::{self, Admission, PublishTarget};
 
@@ -35,28 +36,12 @@ pub enum Refusal {
     Paused,
     /// Somebody else publishes there.
     Busy,
+    /// There is no room to record.
+    Full,
     /// Nothing in a codec that is recorded and fits the channel.
     Unsupported,
     /// Our fault.
     Broken,
-}
-
-/// How a publication is doing.
-#[derive(Debug)]
-pub struct Health {
-    pub rtstream_id: RtStreamId,
-    pub samples: u64,
-    pub bytes: u64,
-    pub dropped: u64,
-    pub last_sample: Option<WallTime>,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    samples: AtomicU64,
-    bytes: AtomicU64,
-    dropped: AtomicU64,
-    last_sample: AtomicI64,
 }
 
 struct Live {
@@ -65,7 +50,6 @@ struct Live {
     rtstream_id: RtStreamId,
     session_id: Option<CaptureSessionId>,
     cancel: CancellationToken,
-    counters: Arc<Counters>,
 }
 
 #[derive(Default)]
@@ -82,6 +66,9 @@ pub struct Ingest {
     /// Rung when a publication is sealed and gone.
     gone: Notify,
     pub(super) mixes: mix::Mixes,
+    pub meters: Meters,
+    /// What the feeds that are closed have missed.
+    missed: AtomicU64,
 }
 
 /// The right of one publisher to a path. However it is lost (an error, a panic), the registry forgets it.
@@ -90,7 +77,6 @@ pub struct Claim {
     number: u64,
     rtstream: RtStream,
     session_id: Option<CaptureSessionId>,
-    counters: Arc<Counters>,
     cancel: CancellationToken,
     publisher: Arc<Mutex<PublisherClock>>,
 }
@@ -101,6 +87,7 @@ pub struct Publication {
     media: usize,
     recording: Recording,
     feed: Option<Arc<Feed>>,
+    meter: Arc<Meter>,
     began: bool,
 }
 
@@ -112,6 +99,9 @@ impl Ingest {
     /// What a path means, before anything of an announcement is looked at.
     pub async fn look_up(&self, app: &App, path: &str) -> Result<PublishTarget, Refusal> {
         let target = recording::find_target(app, path).await.map_err(broken)?.ok_or(Refusal::Unknown)?;
+        if app.space.is_full() {
+            return Err(Refusal::Full);
+        }
         match target.admission {
             Admission::Open => Ok(target),
             Admission::Paused => Err(Refusal::Paused),
@@ -122,16 +112,15 @@ impl Ingest {
     /// Takes a path for one publisher.
     pub async fn claim(&self, app: &App, path: &str, target: PublishTarget) -> Result<Claim, Refusal> {
         let PublishTarget { rtstream, session_id, .. } = target;
-        let (cancel, counters) = (CancellationToken::new(), Arc::new(Counters::default()));
+        let cancel = CancellationToken::new();
         let live = Live {
             path: Some(path.to_owned()),
             rtstream_id: rtstream.id.clone(),
             session_id: session_id.clone(),
             cancel: cancel.clone(),
-            counters: counters.clone(),
         };
         let (number, publisher) = self.register(live).ok_or(Refusal::Busy)?;
-        let claim = Claim { app: app.clone(), number, rtstream, session_id, counters, cancel, publisher };
+        let claim = Claim { app: app.clone(), number, rtstream, session_id, cancel, publisher };
         // Its session may have been drained since the path was looked up; from here on a drain finds this claim.
         self.look_up(app, path).await.map(|_| claim)
     }
@@ -175,16 +164,9 @@ impl Ingest {
         }
     }
 
-    pub fn health(&self) -> Vec<Health> {
-        let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
-        let health = |l: &Live| Health {
-            rtstream_id: l.rtstream_id.clone(),
-            samples: load(&l.counters.samples),
-            bytes: load(&l.counters.bytes),
-            dropped: load(&l.counters.dropped),
-            last_sample: Some(WallTime(l.counters.last_sample.load(Ordering::Relaxed))).filter(|t| t.0 > 0),
-        };
-        self.registry().live.values().map(health).collect()
+    /// Whether anybody publishes.
+    pub fn is_idle(&self) -> bool {
+        self.registry().live.is_empty()
     }
 
     /// Ends what one rtstream records, while its session goes on: its publisher is sent away, its transcript comes to its end, all is
@@ -209,13 +191,31 @@ impl Ingest {
     }
 
     /// Ends everything that a session records: publishers are sent away, transcripts and the mix come to their end, all is sealed.
-    pub async fn drain_session(&self, app: &App, id: &CaptureSessionId) {
+    pub async fn drain_session(&self, app: &App, id: &CaptureSessionId) -> Result<()> {
         if tokio::time::timeout(DRAIN_WITHIN, self.drain(app, id)).await.is_err() {
             tracing::error!(session.id = %id, "a session could not be drained in time");
         }
         self.registry().publishers.remove(id);
-        if let Err(error) = recording::close_session_tracks(app, id).await {
-            tracing::error!(session.id = %id, %error, "the tracks of a session could not be closed");
+        recording::close_session_tracks(app, id).await?;
+        remix::complete_session(app, id).await
+    }
+
+    /// Ends what records for no session; the same for sessions is their supervisors' business.
+    pub fn cancel_without_session(&self) {
+        self.registry().live.values().filter(|l| l.session_id.is_none()).for_each(|l| l.cancel.cancel());
+    }
+
+    /// At the end of the process, once the publishers are gone: taps hear the end, so that mixes and transcripts are brought to theirs.
+    pub async fn shut_down(&self) {
+        loop {
+            let gone = self.gone.notified();
+            if self.registry().live.is_empty() {
+                break;
+            }
+            gone.await;
+        }
+        for feed in std::mem::take(&mut self.registry().feeds).into_values() {
+            feed.close();
         }
     }
 
@@ -230,9 +230,8 @@ impl Ingest {
         match app.store.list_session_rtstreams(id).await {
             Ok(streams) => {
                 for stream in streams {
-                    if let Some(feed) = self.registry().feeds.remove(&stream.id) {
-                        feed.close();
-                    }
+                    self.close_feed(&stream.id);
+                    self.meters.remove(&stream.id);
                     transcribe::finish(app, &stream.id).await;
                 }
             }
@@ -241,11 +240,34 @@ impl Ingest {
         self.mixes.finish(id).await;
     }
 
+    fn close_feed(&self, rtstream: &RtStreamId) {
+        let Some(feed) = self.registry().feeds.remove(rtstream) else { return };
+        feed.close();
+        self.missed.fetch_add(feed.missed(), Ordering::Relaxed);
+    }
+
+    /// Samples that taps never heard since they were too slow, since the start.
+    pub fn missed(&self) -> u64 {
+        let now: u64 = self.registry().feeds.values().map(|f| f.missed()).sum();
+        self.missed.load(Ordering::Relaxed) + now
+    }
+
     /// Asks publishers to end; how many there are.
     fn cancel(&self, whom: impl Fn(&Live) -> bool) -> usize {
         let registry = self.registry();
         registry.live.values().filter(|l| whom(l)).inspect(|l| l.cancel.cancel()).count()
     }
+}
+
+fn is_disk_full(error: &vitascope_model::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(found) = cause {
+        if let Some(io) = found.downcast_ref::<std::io::Error>() {
+            return matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+        }
+        cause = found.source();
+    }
+    false
 }
 
 fn broken(error: vitascope_model::Error) -> Refusal {
@@ -267,13 +289,16 @@ impl Claim {
         let (media, codec) = known.next().ok_or(Refusal::Unsupported)?;
         let track = recording::open_track(app, rtstream).await.map_err(broken)?;
         let recording = Recording::open(app, &track.id, codec.clone()).map_err(broken)?;
+        let meter = health::open(app, rtstream, &track.id).await.map_err(broken)?;
         let feed = (rtstream.kind == MediaKind::Audio).then(|| app.ingest.feed(&rtstream.id));
         if let Some(feed) = &feed {
             feed.begin(codec);
+            health::listen(app, &meter, feed);
             mix::ensure(app, self.session_id.as_ref()).await.map_err(broken)?;
             transcribe::resume(app, rtstream).await;
         }
-        Ok(Publication { claim: self, media, recording, feed, began: false })
+        meter.publishes();
+        Ok(Publication { claim: self, media, recording, feed, meter, began: false })
     }
 }
 
@@ -299,17 +324,16 @@ impl Publication {
 
     /// Records a sample and lets the taps hear it; tells whether a chunk began.
     pub fn sample(&mut self, sample: Sample) -> Result<bool> {
-        let chunk_begins = self.recording.sample(&sample)?;
-        let counters = &self.claim.counters;
-        counters.samples.fetch_add(1, Ordering::Relaxed);
-        counters.bytes.fetch_add(sample.data.len() as u64, Ordering::Relaxed);
-        counters.last_sample.store(sample.wall.0, Ordering::Relaxed);
+        let written = self.recording.sample(&sample);
+        let chunk_begins = self.written(written)?;
+        self.meter.sample(&sample, self.claim.app.now());
         if let Some(feed) = &self.feed {
             feed.push(&sample);
         }
         if !self.began && sample.key {
             self.began = true;
-            self.recording.flush()?;
+            let flushed = self.recording.flush();
+            self.written(flushed)?;
             if let Some(session) = &self.claim.session_id {
                 self.claim.app.sessions.media_began(session, &self.claim.rtstream.id);
             }
@@ -318,17 +342,29 @@ impl Publication {
     }
 
     pub fn dropped(&self, units: u32) {
-        self.claim.counters.dropped.fetch_add(units.into(), Ordering::Relaxed);
+        self.meter.dropped(units);
     }
 
     pub fn tick(&mut self) -> Result<()> {
-        self.recording.tick()
+        let written = self.recording.tick();
+        self.written(written)
+    }
+
+    /// A disk that takes no more ends the session: each publisher that came back would only lose more.
+    fn written<T>(&self, outcome: Result<T>) -> Result<T> {
+        if let (Err(error), Some(session)) = (&outcome, &self.claim.session_id) {
+            tracing::error!(session.id = %session, %error, "a recording cannot be written");
+            let why = if is_disk_full(error) { Failure::disk_full() } else { Failure::storage_failed() };
+            self.claim.app.sessions.storage_failed(session, why);
+        }
+        outcome
     }
 
     /// The publisher is gone. The path is free at once; this returns when everything is sealed.
     pub async fn end(self, orderly: bool) {
-        let Publication { claim, recording, .. } = self;
+        let Publication { claim, recording, meter, .. } = self;
         claim.app.ingest.free_path(claim.number);
+        meter.is_left(claim.app.now());
         if let Err(error) = recording.finish(None).await {
             tracing::error!(rtstream.id = %claim.rtstream.id, %error, "a recording could not be finished");
         }

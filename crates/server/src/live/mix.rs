@@ -24,8 +24,10 @@ use crate::app::recording::open_mix_track;
 const PATIENCE: Span = Span::millis(1500);
 /// So near to what is mixed already, sound counts as late: the mixer may place it a little before its wall time.
 const LATE: Span = Span::millis(40);
+/// Of 1024 at 48 kHz.
+const HALF_FRAME: Span = Span(10_667);
 const TICK: Duration = Duration::from_millis(250);
-const KBPS: u32 = 128;
+pub(super) const KBPS: u32 = 128;
 
 /// The mixes at work.
 #[derive(Default)]
@@ -77,7 +79,7 @@ async fn run(app: &App, id: &CaptureSessionId, mut heard: Ear) -> Result<()> {
     inputs.mix_waiting(&mut mixer);
     let AudioEncoder { feed, output } = AudioEncoder::start(&AudioPlan { format: PcmFormat::F32, kbps: KBPS }, start)?;
     let track = open_mix_track(app, id).await?;
-    let writer = app.tracker.spawn(record(app.clone(), track.id, output));
+    let writer = app.tracker.spawn(record(app.clone(), track.id, output, WallTime(0)));
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -98,11 +100,12 @@ async fn run(app: &App, id: &CaptureSessionId, mut heard: Ear) -> Result<()> {
     writer.await.internal("record a mix")?
 }
 
-/// Writes what the encoder gives to the mix track, until it ends.
-async fn record(
+/// Writes what the encoder gives to the mix track, until it ends. What lies before `from` is left out: the track has it.
+pub(super) async fn record(
     app: App,
     track: vitascope_model::id::TrackId,
     mut output: vitascope_media::encoder::Output,
+    from: WallTime,
 ) -> Result<()> {
     let mut recording = None;
     let mut ticks = interval(TICK);
@@ -117,7 +120,7 @@ async fn record(
         };
         match (encoded.transpose()?, &mut recording) {
             (Some(Encoded::Codec(codec)), None) => recording = Some(Recording::open(&app, &track, codec)?),
-            (Some(Encoded::Sample(sample)), Some(open)) => {
+            (Some(Encoded::Sample(sample)), Some(open)) if sample.wall + HALF_FRAME >= from => {
                 open.sample(&sample)?;
             }
             (Some(_), _) => {}
@@ -130,7 +133,7 @@ async fn record(
     }
 }
 
-fn encode(feed: &AudioFeed, pcm: &[f32]) {
+pub(super) fn encode(feed: &AudioFeed, pcm: &[f32]) {
     if !pcm.is_empty() {
         feed.pcm(pcm.iter().flat_map(|s| s.to_le_bytes()).collect::<Bytes>());
     }

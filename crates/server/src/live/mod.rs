@@ -3,11 +3,15 @@
 
 pub mod browser;
 pub mod feed;
+pub mod health;
 mod hearing;
 pub mod ingest;
 pub mod mix;
 pub mod publisher;
 pub mod recording;
+pub mod remix;
 pub mod session;
+pub mod space;
 mod take;
+mod tap;
 pub mod transcribe;

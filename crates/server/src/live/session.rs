@@ -18,6 +18,9 @@ const FIRST_MEDIA_WITHIN: Span = Span::seconds(30);
 const OTHERS_WITHIN: Span = Span::seconds(1);
 /// A recorder that vanished may come back within so long; then the session ends as if it had been stopped.
 const RETURN_WITHIN: Span = Span::seconds(15);
+/// A supervisor that could not do its work, say with a full disk, tries again after so long.
+const TRY_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
+const MOST_FAILED_DRAINS: u32 = 5;
 
 /// What a supervisor is told.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ enum Notice {
     Stop,
     /// The clock was turned: look at the deadline again.
     Look,
+    /// There is no room to record, or the disk fails.
+    Storage(Failure),
 }
 
 /// The supervisors at work.
@@ -47,9 +52,13 @@ impl Sessions {
         }
         let (app, id) = (app.clone(), session.id.clone());
         app.clone().spawn(async move {
-            let supervisor = Supervisor::new(&app, &session, notices);
-            if let Err(error) = supervisor.run().await {
-                tracing::error!(session.id = %id, %error, "the supervisor of a capture session failed");
+            let mut supervisor = Supervisor::new(&app, &session, notices);
+            while let Err(error) = supervisor.run().await {
+                tracing::error!(session.id = %id, %error, "the supervisor of a capture session failed, and tries again");
+                tokio::select! {
+                    () = tokio::time::sleep(TRY_AGAIN_AFTER) => {}
+                    () = app.shutdown.cancelled() => break,
+                }
             }
             app.sessions.supervisors.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             app.sessions.ended.notify_waiters();
@@ -90,6 +99,19 @@ impl Sessions {
         }
     }
 
+    /// What it records can be written no more: it ends as if it had been stopped, and says why.
+    pub fn storage_failed(&self, id: &CaptureSessionId, why: Failure) {
+        self.tell(id, Notice::Storage(why));
+    }
+
+    pub fn stop_all(&self, why: &Failure) {
+        let supervisors = self.supervisors.lock().unwrap_or_else(PoisonError::into_inner);
+        for supervisor in supervisors.values() {
+            // One that has just ended has nothing left to stop.
+            supervisor.send(Notice::Storage(why.clone())).ok();
+        }
+    }
+
     fn tell(&self, id: &CaptureSessionId, notice: Notice) {
         let supervisors = self.supervisors.lock().unwrap_or_else(PoisonError::into_inner);
         // A supervisor that is gone has nothing left to decide.
@@ -119,6 +141,8 @@ struct Supervisor<'a> {
     live: HashSet<RtStreamId>,
     /// When to act if nothing else happens.
     deadline: Option<WallTime>,
+    /// How often its end could not be stored.
+    failed_drains: u32,
 }
 
 impl<'a> Supervisor<'a> {
@@ -133,10 +157,13 @@ impl<'a> Supervisor<'a> {
             seen: HashSet::new(),
             live: HashSet::new(),
             deadline: Some(app.now() + patience),
+            failed_drains: 0,
         }
     }
 
-    async fn run(mut self) -> Result<()> {
+    /// Until the session is over. After an error it may be called again.
+    async fn run(&mut self) -> Result<()> {
+        self.look_up().await?;
         while self.state.takes_media() {
             let notice = tokio::select! {
                 notice = self.notices.recv() => notice,
@@ -148,16 +175,30 @@ impl<'a> Supervisor<'a> {
                 Some(Notice::MediaBegan(rtstream)) => self.began(rtstream).await?,
                 Some(Notice::MediaEnded(rtstream)) => self.ended(&rtstream),
                 Some(Notice::Look) => {}
-                Some(Notice::Stop) => self.go(SessionState::Stopping).await?,
+                Some(Notice::Stop) => self.go(SessionState::Stopping, None).await?,
+                Some(Notice::Storage(why)) => self.go(SessionState::Stopping, Some(why)).await?,
                 None => self.late().await?,
             }
         }
         if self.state == SessionState::Stopping {
-            self.app.ingest.drain_session(self.app, &self.id).await;
-            self.go(SessionState::Stopped).await?;
+            self.drain().await?;
+            self.go(SessionState::Stopped, None).await?;
         }
         // A session found `stopped` after a restart has its export job in the queue already.
         self.app.job_bell.notify_one();
+        Ok(())
+    }
+
+    /// What cannot be sealed is tried again for a while; if it stays so, the next start of the server finds it in the journals.
+    async fn drain(&mut self) -> Result<()> {
+        let drained = self.app.ingest.drain_session(self.app, &self.id).await;
+        self.failed_drains += u32::from(drained.is_err());
+        if self.failed_drains < MOST_FAILED_DRAINS { drained } else { Ok(()) }
+    }
+
+    async fn look_up(&mut self) -> Result<()> {
+        let now = self.app.store.find_session(&self.id).await?;
+        self.state = now.map_or(SessionState::Failed, |s| s.state);
         Ok(())
     }
 
@@ -169,7 +210,7 @@ impl<'a> Supervisor<'a> {
             return Ok(());
         }
         if self.seen.len() >= self.channels {
-            return self.go(SessionState::Active).await;
+            return self.go(SessionState::Active, None).await;
         }
         if self.seen.len() == 1 {
             self.deadline = Some(self.app.now() + OTHERS_WITHIN);
@@ -191,16 +232,16 @@ impl<'a> Supervisor<'a> {
             SessionState::Starting if self.seen.is_empty() => {
                 self.fail("no_media", "no media came from the recorder in time").await
             }
-            SessionState::Starting => self.go(SessionState::Active).await,
-            _ => self.go(SessionState::Stopping).await,
+            SessionState::Starting => self.go(SessionState::Active, None).await,
+            _ => self.go(SessionState::Stopping, None).await,
         }
     }
 
-    async fn go(&mut self, to: SessionState) -> Result<()> {
-        advance(self.app, &self.id, to, None).await?;
+    /// With a reason, if it is not as its owner wished.
+    async fn go(&mut self, to: SessionState, why: Option<Failure>) -> Result<()> {
+        advance(self.app, &self.id, to, why).await?;
         // Where it did not move, somebody else moved it: read where it is.
-        let now = self.app.store.find_session(&self.id).await?;
-        self.state = now.map_or(SessionState::Failed, |s| s.state);
+        self.look_up().await?;
         self.deadline = self.live.is_empty().then(|| self.app.now() + RETURN_WITHIN);
         Ok(())
     }
@@ -209,8 +250,7 @@ impl<'a> Supervisor<'a> {
         let failure = Failure { code: code.to_owned(), message: message.to_owned() };
         advance(self.app, &self.id, SessionState::Failed, Some(failure)).await?;
         self.state = SessionState::Failed;
-        self.app.ingest.drain_session(self.app, &self.id).await;
-        Ok(())
+        self.app.ingest.drain_session(self.app, &self.id).await
     }
 }
 

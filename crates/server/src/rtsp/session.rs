@@ -51,6 +51,7 @@ impl From<Refusal> for Denial {
             // A publisher that tries again later comes in when the rtstream is started.
             Refusal::Paused => (StatusCode::ServiceUnavailable, "Stream Is Stopped For Now"),
             Refusal::Busy => (StatusCode::NotEnoughBandwidth, "Path Has A Publisher"),
+            Refusal::Full => (StatusCode::ServiceUnavailable, "No Room To Record"),
             Refusal::Unsupported => (StatusCode::UnsupportedMediaType, "Nothing Announced Can Be Recorded Here"),
             Refusal::Broken => return StatusCode::InternalServerError.into(),
         };
@@ -99,8 +100,9 @@ impl Session {
             Ok(fields) => (StatusCode::Ok, None, fields),
             Err(Denial(status, words)) => {
                 // A publisher that was refused has nothing more to say here.
-                use StatusCode::{Forbidden, NotEnoughBandwidth, NotFound, UnsupportedMediaType};
-                self.closed = matches!(status, Forbidden | NotEnoughBandwidth | NotFound | UnsupportedMediaType);
+                use StatusCode::{Forbidden, NotEnoughBandwidth, NotFound, ServiceUnavailable, UnsupportedMediaType};
+                let over = [Forbidden, NotEnoughBandwidth, NotFound, ServiceUnavailable, UnsupportedMediaType];
+                self.closed = over.contains(&status);
                 (status, words, Vec::new())
             }
         };
@@ -253,6 +255,7 @@ mod tests {
             rtsp_public_url: String::new(),
             api_key: Some("sk-test".to_owned()),
             allow_private_urls: false,
+            min_free: 0,
             speech_workers: 1,
             transcribe: None,
             log: String::new(),
@@ -350,8 +353,8 @@ mod tests {
         for (number, stamp) in [(1, 10), (2, 20)] {
             session.frame(0, &packet(number, stamp, 0x65), desk.app.now()).unwrap();
         }
-        let health = desk.app.ingest.health();
-        assert_eq!((health.len(), health[0].samples), (1, 2));
+        let meters = desk.app.ingest.meters.list();
+        assert_eq!((meters.len(), meters[0].health(desk.app.now()).samples), (1, 2));
         let out_of_order = session.frame(0, &packet(3, 15, 0x61), desk.app.now()).unwrap_err();
         assert!(out_of_order.message.contains("B-frames"), "{out_of_order}");
     }

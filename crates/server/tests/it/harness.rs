@@ -62,12 +62,17 @@ impl Answer {
 
 impl TestServer {
     pub(crate) async fn start() -> TestServer {
+        TestServer::start_with(|_| ()).await
+    }
+
+    /// With some settings of its own.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> TestServer {
         let folder = tempfile::tempdir().expect("a folder");
         let http_door = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let rtsp_door = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (listen, rtsp) = (http_door.local_addr().expect("bound"), rtsp_door.local_addr().expect("bound"));
         let clock = Arc::new(HandClock(AtomicI64::new(1_800_000_000_000_000)));
-        let config = Config {
+        let mut config = Config {
             listen,
             rtsp_listen: rtsp,
             data_dir: folder.path().to_owned(),
@@ -76,11 +81,13 @@ impl TestServer {
             rtsp_public_url: format!("rtsp://{rtsp}"),
             api_key: Some(KEY.to_owned()),
             allow_private_urls: false,
+            min_free: 0,
             speech_workers: 1,
             transcribe: None,
             log: String::new(),
             log_json: false,
         };
+        change(&mut config);
         let app = App::open(config, clock.clone()).await.expect("an empty data folder opens");
         account::bootstrap(&app).await.expect("bootstrap");
         serve::start(&app, rtsp_door).await.expect("start");

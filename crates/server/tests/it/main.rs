@@ -15,5 +15,6 @@ mod rtsp_faults;
 mod scopes;
 mod socket;
 mod sockets;
+mod storage;
 mod tidy;
 mod webhooks;

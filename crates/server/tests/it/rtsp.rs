@@ -61,7 +61,10 @@ pub(crate) struct Live {
 }
 
 pub(crate) async fn live() -> Live {
-    let server = TestServer::start().await;
+    live_on(TestServer::start().await).await
+}
+
+pub(crate) async fn live_on(server: TestServer) -> Live {
     let session = server.create_session(&json!({})).await;
     let channels = json!([
         { "channel_id": "mic:default", "type": "audio", "store": true },

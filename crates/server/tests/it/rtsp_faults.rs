@@ -91,7 +91,7 @@ impl Live {
     async fn sealed(&self) -> i64 {
         let app = &self.server.app;
         let is_over = async {
-            while !app.ingest.health().is_empty() {
+            while !app.ingest.is_idle() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
