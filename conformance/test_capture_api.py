@@ -247,7 +247,7 @@ class TestStates:
         assert is_success(api("POST", f"/capture/session/{session}/stop"))
 
     def test_webhooks_are_retried_and_keep_their_time(self, api, receiver):
-        receiver.refusals["/flaky"] = 2
+        receiver.refusals["/flaky"] = 1  # The second try comes after five seconds, the third after five minutes.
         session = made(api, callback_url=receiver.url + "/flaky")
         hook = receiver.wait(session, "capture_session.created", timeout=30)
         assert abs(hook.at - time.time()) < 30 and hook.body["data"] == {}

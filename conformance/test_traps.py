@@ -113,7 +113,9 @@ class TestValues:
         channel = {"channel_id": "mic:default", "channel_name": None, "type": None, "store": None, "is_primary": None}
         unset = {"primary_video_channel_id": None, "ws_connection_id": None, "callback_url": None}
         assert is_success(api.As(token["token"])("POST", "/capture/session/start", {"session_id": session, "channels": [channel]} | unset))
-        assert api("GET", f"{SESSIONS}/{session}").data["channels"] == [
+        (stored,) = api("GET", f"{SESSIONS}/{session}").data["channels"]
+        assert stored.pop("health")["state"] == "waiting"
+        assert [stored] == [
             {"channel_id": "mic:default", "name": "mic:default", "type": "audio", "store": True, "is_primary": False}
         ]
 

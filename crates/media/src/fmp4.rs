@@ -1,9 +1,12 @@
 //! Fragmented MP4 (ISO 14496-12, -14, -15): one init segment (`avc3`, `mp4a`) and a `moof` per media segment.
 //! Boxes are written by closures that fill in their own size; nothing here reads media.
 
-use vitascope_model::{Error, Result};
+use vitascope_model::{Error, Result, Span};
 
 use crate::codec::Codec;
+
+/// Ticks a second of a movie as a whole.
+const MOVIE_RATE: u32 = 1000;
 
 /// One sample as a `trun` names it.
 #[derive(Clone, Copy, Debug)]
@@ -22,22 +25,27 @@ pub(crate) struct Fragment {
     pub(crate) samples: Vec<FragmentSample>,
 }
 
-/// The init segment of tracks in these codecs.
-pub(crate) fn init(codecs: &[&Codec]) -> Result<Vec<u8>> {
+/// The init segment of tracks in these codecs. A stream has no length; a file that is all there says it, or players take its first
+/// fragment for the whole.
+pub(crate) fn init(codecs: &[&Codec], length: Span) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(1500);
     bx(&mut out, b"ftyp", |o| o.extend(b"iso6\0\0\0\0iso6cmfcmp41"));
     let mut traks = Vec::new();
     for (codec, id) in codecs.iter().zip(1..) {
-        trak(&mut traks, codec, id)?;
+        trak(&mut traks, codec, id, length)?;
     }
+    let duration = ticks(length, MOVIE_RATE);
     bx(&mut out, b"moov", |o| {
         full(o, b"mvhd", 0, 0, |o| {
-            words(o, &[0, 0, 1000, 0, 0x10000, 0x0100_0000, 0, 0]);
+            words(o, &[0, 0, MOVIE_RATE, duration, 0x10000, 0x0100_0000, 0, 0]);
             words(o, &MATRIX);
             words(o, &[0, 0, 0, 0, 0, 0, codecs.len() as u32 + 1]);
         });
         o.extend(&traks);
         bx(o, b"mvex", |o| {
+            if duration > 0 {
+                full(o, b"mehd", 0, 0, |o| words(o, &[duration]));
+            }
             for id in 1..=codecs.len() as u32 {
                 full(o, b"trex", 0, 0, |o| words(o, &[id, 1, 0, 0, 0]));
             }
@@ -84,17 +92,27 @@ fn traf(o: &mut Vec<u8>, f: &Fragment, offset: u32) {
     });
 }
 
-fn trak(o: &mut Vec<u8>, codec: &Codec, id: u32) -> Result<()> {
+/// What does not fit the field (over thirteen hours of 90 kHz) is unknown, which is what zero means.
+fn ticks(length: Span, rate: u32) -> u32 {
+    u32::try_from(length.to_ticks(rate)).unwrap_or(0)
+}
+
+fn trak(o: &mut Vec<u8>, codec: &Codec, id: u32, length: Span) -> Result<()> {
     let (width, height) = if codec.is_video() { codec.picture_size()? } else { (0, 0) };
     let entry = sample_entry(codec, width, height)?;
     bx(o, b"trak", |o| {
         full(o, b"tkhd", 0, 7, |o| {
-            words(o, &[0, 0, id, 0, 0, 0, 0, 0, if codec.is_video() { 0 } else { 0x0100_0000 }]);
+            words(
+                o,
+                &[0, 0, id, 0, ticks(length, MOVIE_RATE), 0, 0, 0, if codec.is_video() { 0 } else { 0x0100_0000 }],
+            );
             words(o, &MATRIX);
             words(o, &[width << 16, height << 16]);
         });
         bx(o, b"mdia", |o| {
-            full(o, b"mdhd", 0, 0, |o| words(o, &[0, 0, codec.timescale(), 0, 0x55c4_0000]));
+            full(o, b"mdhd", 0, 0, |o| {
+                words(o, &[0, 0, codec.timescale(), ticks(length, codec.timescale()), 0x55c4_0000])
+            });
             full(o, b"hdlr", 0, 0, |o| {
                 o.extend([0; 4]);
                 o.extend(if codec.is_video() { b"vide" } else { b"soun" });

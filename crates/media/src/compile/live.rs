@@ -148,7 +148,7 @@ impl LivePlan {
     }
 
     pub fn init(&self) -> Result<Bytes> {
-        fmp4::init(&[&self.track.codec]).map(Bytes::from)
+        fmp4::init(&[&self.track.codec], Span::ZERO).map(Bytes::from)
     }
 
     /// The segment whose first sample is of this moment.

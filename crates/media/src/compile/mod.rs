@@ -187,8 +187,18 @@ impl Plan {
     }
 
     pub fn init(&self) -> Result<Bytes> {
+        self.init_of(Span::ZERO)
+    }
+
+    /// The init segment of one file that holds all segments.
+    pub fn file_init(&self) -> Result<Bytes> {
+        let ticks: u64 = self.segments.iter().map(|s| s.duration).sum();
+        self.init_of(Span::of_ticks(ticks as i64, self.timescale()))
+    }
+
+    fn init_of(&self, length: Span) -> Result<Bytes> {
         let codecs: Vec<&Codec> = self.tracks.iter().map(|t| &t.codec).collect();
-        fmp4::init(&codecs).map(Bytes::from)
+        fmp4::init(&codecs, length).map(Bytes::from)
     }
 
     /// Segment `n`: what is ours of it, and where the rest lies.

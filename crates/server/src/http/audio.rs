@@ -105,7 +105,7 @@ async fn signed_file(
     }
     let found = app.store.find_stream(&id).await?.ok_or_else(|| Error::not_found("the file"))?;
     let plan = plan_of(&app, &found).await?;
-    let init = plan.init()?;
+    let init = plan.file_init()?;
     let sizes = (0..plan.segments()).filter_map(|n| plan.segment_layout(n)).map(|layout| layout.size());
     let length = init.len() as u64 + sizes.sum::<u64>();
     let head = futures_util::stream::once(async move { Ok(init) });
