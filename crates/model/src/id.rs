@@ -21,9 +21,9 @@ macro_rules! ids {
             /// What it names, for messages.
             pub const NOUN: &'static str = $noun;
 
-            /// A new id, sortable by `now`.
+            /// A new id, sortable by `now` if it has a prefix.
             pub fn mint(now: WallTime, random: [u8; 10]) -> Self {
-                $name(format!("{}{}", $prefix, uuid_v7(now, random)))
+                $name(mint($prefix, now, random))
             }
 
             pub fn as_str(&self) -> &str {
@@ -72,6 +72,16 @@ ids! {
     EventId = "evt-", "event";
     /// Of a WebSocket connection; account-scoped.
     ConnectionId = "ws-", "connection";
+    /// Contract: 16 hex digits and nothing else.
+    LiveIndexId = "", "index";
+}
+
+fn mint(prefix: &str, now: WallTime, random: [u8; 10]) -> String {
+    if prefix.is_empty() {
+        random[..8].iter().map(|b| format!("{b:02x}")).collect()
+    } else {
+        format!("{prefix}{}", uuid_v7(now, random))
+    }
 }
 
 fn uuid_v7(now: WallTime, random: [u8; 10]) -> uuid::Uuid {
@@ -95,6 +105,8 @@ mod tests {
         assert!(early < late);
         assert_eq!(early.as_str().parse::<RtStreamId>().unwrap(), early);
         assert_eq!(late.minted_at(), Some(WallTime(2_000_000)));
+        let bare = LiveIndexId::mint(WallTime(2_000_000), [0xa7; 10]);
+        assert_eq!((bare.as_str(), bare.minted_at()), ("a7a7a7a7a7a7a7a7", None));
         assert_eq!("rts-2".parse::<RtStreamId>().unwrap().minted_at(), None);
     }
 

@@ -10,6 +10,7 @@ pub mod event;
 pub mod health;
 pub mod id;
 pub mod job;
+pub mod live_index;
 pub mod rtstream;
 pub mod stream;
 pub mod time;

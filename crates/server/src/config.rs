@@ -29,6 +29,8 @@ pub struct Config {
     pub speech_workers: usize,
     /// Who makes the finals of transcripts, if not the local model.
     pub transcribe: Option<ProviderConfig>,
+    /// The language model, if there is one.
+    pub complete: Option<ProviderConfig>,
     pub log: String,
     pub log_json: bool,
 }
@@ -53,6 +55,11 @@ const KEYS: &[&str] = &[
     "transcribe_model",
     "transcribe_timeout",
     "transcribe_at_once",
+    "complete_url",
+    "complete_key",
+    "complete_model",
+    "complete_timeout",
+    "complete_at_once",
     "log",
     "log_format",
     "config",
@@ -112,6 +119,7 @@ impl Config {
             min_free: size("min_free", text("min_free").unwrap_or("1GB"))?,
             speech_workers: parse("speech_workers", text("speech_workers").unwrap_or("2"))?,
             transcribe: provider("transcribe", "whisper-1", &text)?,
+            complete: provider("complete", "gpt-4o-mini", &text)?,
             log: text("log").unwrap_or("info").to_owned(),
             log_json: text("log_format") == Some("json"),
         })
@@ -217,6 +225,8 @@ mod tests {
         let provider = config(&pairs).unwrap().transcribe.unwrap();
         assert_eq!((provider.url.as_str(), provider.model.as_str()), ("http://127.0.0.1:9/v1", "whisper-1"));
         assert_eq!((provider.timeout.as_secs(), provider.at_once), (7, 4));
+        let complete = config(&[("complete_url", "http://127.0.0.1:9/v1")]).unwrap().complete.unwrap();
+        assert_eq!(complete.model, "gpt-4o-mini");
         let error = config(&[("transcribe_url", "nowhere")]).unwrap_err();
         assert_eq!(error.message, "VITASCOPE_TRANSCRIBE_URL: \"nowhere\" is no URL");
     }

@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use vitascope_ai::provider::Completion;
 use vitascope_model::{Result, Span};
 
 use crate::app::App;
@@ -19,6 +20,9 @@ pub struct Metrics {
     request_seconds: Histogram,
     webhooks: Family<Labels, Counter>,
     final_delay: Histogram,
+    index_delay: Histogram,
+    completions: Family<Labels, Counter>,
+    completion_tokens: Family<Labels, Counter>,
 }
 
 impl Default for Metrics {
@@ -28,6 +32,9 @@ impl Default for Metrics {
             request_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
             webhooks: Family::default(),
             final_delay: Histogram::new(exponential_buckets(0.1, 1.5, 12)),
+            index_delay: Histogram::new(exponential_buckets(0.1, 2.0, 12)),
+            completions: Family::default(),
+            completion_tokens: Family::default(),
         }
     }
 }
@@ -50,6 +57,21 @@ impl Metrics {
         self.final_delay.observe(delay.to_seconds());
     }
 
+    /// From the end of a window's last word to its record.
+    pub fn index_record(&self, delay: Span) {
+        self.index_delay.observe(delay.to_seconds());
+    }
+
+    /// A call of the language model, with all its tries; `None` if it came to nothing.
+    pub fn completion(&self, completion: Option<&Completion>) {
+        let outcome = if completion.is_some() { "completed" } else { "failed" };
+        self.completions.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+        let Some(completion) = completion else { return };
+        for (kind, tokens) in [("prompt", completion.prompt_tokens), ("completion", completion.completion_tokens)] {
+            self.completion_tokens.get_or_create(&vec![("kind", kind.to_owned())]).inc_by(tokens);
+        }
+    }
+
     /// Everything as Prometheus text.
     pub async fn text(&self, app: &App) -> Result<String> {
         let mut registry = Registry::with_prefix("vitascope");
@@ -61,6 +83,13 @@ impl Metrics {
             "From the end of an utterance to its final",
             self.final_delay.clone(),
         );
+        registry.register(
+            "index_record_seconds",
+            "From the end of a live index's window to its record",
+            self.index_delay.clone(),
+        );
+        registry.register("completions", "Calls of the language model", self.completions.clone());
+        registry.register("completion_tokens", "Tokens that they cost", self.completion_tokens.clone());
         let sockets: Gauge = Gauge::default();
         sockets.set(app.sockets.count() as i64);
         registry.register("sockets", "WebSocket connections", sockets);

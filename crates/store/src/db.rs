@@ -28,6 +28,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "rtstream_core", include_str!("../migrations/sqlite/0003_rtstream_core.sql")),
     (4, "event", include_str!("../migrations/sqlite/0004_event.sql")),
     (8, "scopes", include_str!("../migrations/sqlite/0008_scopes.sql")),
+    (10, "live_index", include_str!("../migrations/sqlite/0010_live_index.sql")),
 ];
 
 /// The open transaction, handed to every function that writes.

@@ -13,6 +13,7 @@ pub mod delivery;
 mod disk;
 pub mod job;
 mod kept;
+pub mod live_index;
 mod objects;
 pub mod outbox;
 pub mod rtstream;

@@ -55,6 +55,20 @@ impl Store {
 }
 
 impl Store {
+    /// The next `limit` utterances that begin at `from` or later.
+    pub async fn list_utterances(
+        &self,
+        rtstream: &RtStreamId,
+        from: WallTime,
+        limit: i64,
+    ) -> Result<Vec<TranscriptRecord>> {
+        const SQL: &str = "select * from transcript_record where rtstream_id = $1 and start_us >= $2
+            order by start_us limit $3";
+        let query = sqlx::query_as(SQL).bind(rtstream.as_str()).bind(from.0).bind(limit);
+        let rows: Vec<RecordRow> = query.fetch_all(&self.readers).await.or_broken()?;
+        rows.into_iter().map(RecordRow::into_model).collect()
+    }
+
     /// Up to where an rtstream's transcript goes.
     pub async fn last_transcript_end(&self, rtstream: &RtStreamId) -> Result<Option<WallTime>> {
         const SQL: &str = "select max(end_us) from transcript_record where rtstream_id = $1";

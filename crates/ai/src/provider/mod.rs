@@ -1,7 +1,8 @@
 //! A provider: an OpenAI-compatible endpoint by base URL, key and model. Here is what every call needs: the address, the key, a time-out,
-//! retries with back-off, and a cap on how many run at once. What a call says lives beside, one file per capability (`transcribe.rs`).
+//! retries with back-off, and a cap on how many run at once. What a call says lives beside, one file per capability (`transcribe.rs`, `complete.rs`).
 //! The key is sent in a header and appears nowhere else.
 
+mod complete;
 mod form;
 mod transcribe;
 
@@ -15,6 +16,7 @@ use tokio::sync::Semaphore;
 use vitascope_model::error::Context;
 use vitascope_model::{Error, Result};
 
+pub use complete::{Completion, Message, Role};
 pub(crate) use transcribe::Habits;
 pub use transcribe::{Transcript, TranscriptWord};
 

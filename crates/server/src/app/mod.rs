@@ -9,6 +9,7 @@ pub mod connection;
 pub mod deletion;
 pub mod export;
 pub mod live_edge;
+pub mod live_index;
 pub mod playback;
 pub mod recording;
 pub mod rtstream;
@@ -23,12 +24,14 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use vitascope_ai::provider::Provider;
 use vitascope_model::error::Context;
 use vitascope_model::{Clock, Result, WallTime};
 use vitascope_store::{Objects, Store};
 
 use crate::config::Config;
 use crate::events::Sockets;
+use crate::live::indexing::LiveIndexes;
 use crate::live::ingest::Ingest;
 use crate::live::session::Sessions;
 use crate::live::transcribe::Transcriber;
@@ -49,6 +52,9 @@ pub struct App {
     pub sessions: Arc<Sessions>,
     pub sockets: Arc<Sockets>,
     pub transcriber: Arc<Transcriber>,
+    pub live_indexes: Arc<LiveIndexes>,
+    /// The language model, if there is one.
+    pub completer: Option<Arc<Provider>>,
     pub outbound: Arc<Outbound>,
     pub metrics: Arc<Metrics>,
     pub plans: Arc<playback::PlanCache>,
@@ -82,6 +88,7 @@ impl App {
             })
             .await?;
         let outbound = Arc::new(Outbound::new(&config)?);
+        let completer = config.complete.clone().map(Provider::new).transpose()?.map(Arc::new);
         Ok(App {
             store,
             objects,
@@ -92,6 +99,8 @@ impl App {
             sessions: Arc::default(),
             sockets: Arc::default(),
             transcriber: Arc::new(Transcriber::new(&config)),
+            live_indexes: Arc::default(),
+            completer,
             outbound,
             metrics: Arc::default(),
             plans: Arc::default(),

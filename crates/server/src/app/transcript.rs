@@ -76,11 +76,13 @@ async fn note_stopped(app: &App, stream: &RtStream) -> Result<()> {
         })
         .await?;
     app.outbox_bell.notify_one();
+    app.live_indexes.ring(&stream.id);
     Ok(())
 }
 
 /// A final utterance, and the event of it: stored together, before any socket hears of it. Its place in the outbox.
 pub async fn record_final(app: &App, record: TranscriptRecord, event: Event) -> Result<i64> {
+    let rtstream = record.rtstream_id.clone();
     let seq = app
         .store
         .write(move |tx| {
@@ -91,5 +93,6 @@ pub async fn record_final(app: &App, record: TranscriptRecord, event: Event) -> 
         })
         .await?;
     app.outbox_bell.notify_one();
+    app.live_indexes.ring(&rtstream);
     Ok(seq)
 }

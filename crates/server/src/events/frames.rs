@@ -8,6 +8,7 @@ use vitascope_model::capture::{CaptureSession, Channel, SessionState};
 use vitascope_model::event::{Audience, Event, Frame, Webhook};
 use vitascope_model::health::ChannelHealth;
 use vitascope_model::id::{ConnectionId, EventId};
+use vitascope_model::live_index::{IndexRecord, LiveIndex};
 use vitascope_model::rtstream::RtStream;
 
 use crate::app::export::{Exported, Outcome};
@@ -234,6 +235,51 @@ pub(crate) fn final_event(
         frame: (!to.is_empty()).then(|| Frame { text: body.to_string(), to: Audience::Connections(to) }),
         webhook: None,
     }
+}
+
+/// A window of a live index. `text` stays text, also where the prompt asked for JSON.
+pub(crate) fn index_event(
+    stream: &RtStream,
+    index: &LiveIndex,
+    record: &IndexRecord,
+    id: EventId,
+    at: WallTime,
+) -> Event {
+    let body = json!({
+        "channel": "audio_index",
+        "event_id": id.as_str(),
+        "timestamp": at.to_string(),
+        "rtstream_id": stream.id.as_str(),
+        "rtstream_name": stream.name,
+        "capture_session_id": stream.session_id.as_ref().map(|id| id.as_str()),
+        "index_id": index.id.as_str(),
+        "data": {
+            "text": record.text,
+            "start": record.start.to_seconds(),
+            "end": record.end.to_seconds(),
+            "metadata": index_metadata(record),
+        },
+    });
+    let to = index.ws_connection_id.clone();
+    Event {
+        id,
+        owner: stream.owner.clone(),
+        collection_id: Some(stream.collection_id.clone()),
+        session_id: stream.session_id.clone(),
+        name: "audio_index.record".to_owned(),
+        at,
+        frame: to.map(|to| Frame { text: body.to_string(), to: Audience::Connections(vec![to]) }),
+        webhook: None,
+    }
+}
+
+/// What made a record's text: the same in a frame and in a list.
+pub(crate) fn index_metadata(record: &IndexRecord) -> Value {
+    let mut metadata = json!({ "model": record.model, "prompt_followed": record.prompt_followed });
+    if let Some(error) = &record.error {
+        metadata["error"] = json!(error);
+    }
+    metadata
 }
 
 /// What was said so far. It is told once and not kept, so it bears no event id.

@@ -13,6 +13,7 @@ mod export;
 mod extract;
 mod guard;
 mod health;
+mod live_index;
 mod playback;
 mod player;
 mod reply;

@@ -90,6 +90,7 @@ fn built() -> Routes {
         .merge(super::websocket::routes())
         .merge(super::rtstream::routes())
         .merge(super::transcription::routes())
+        .merge(super::live_index::routes())
         .merge(super::export::routes())
         .merge(super::video::routes())
         .merge(super::audio::routes())

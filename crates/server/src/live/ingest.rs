@@ -18,7 +18,7 @@ use super::feed::{Feed, Tap};
 use super::health::{self, Meter, Meters};
 use super::publisher::PublisherClock;
 use super::recording::Recording;
-use super::{mix, remix, transcribe};
+use super::{indexing, mix, remix, transcribe};
 use crate::app::App;
 use crate::app::recording::{self, Admission, PublishTarget};
 
@@ -181,6 +181,7 @@ impl Ingest {
                 gone.await;
             }
             transcribe::finish(app, id).await;
+            indexing::finish(app, id).await;
         };
         if tokio::time::timeout(DRAIN_WITHIN, drained).await.is_err() {
             tracing::error!(rtstream.id = %id, "an rtstream could not be drained in time");
@@ -229,15 +230,19 @@ impl Ingest {
         }
         match app.store.list_session_rtstreams(id).await {
             Ok(streams) => {
-                for stream in streams {
+                for stream in &streams {
                     self.close_feed(&stream.id);
                     self.meters.remove(&stream.id);
                     transcribe::finish(app, &stream.id).await;
                 }
+                self.mixes.finish(id).await;
+                futures_util::future::join_all(streams.iter().map(|s| indexing::finish(app, &s.id))).await;
             }
-            Err(error) => tracing::error!(session.id = %id, %error, "the rtstreams of a session could not be read"),
+            Err(error) => {
+                tracing::error!(session.id = %id, %error, "the rtstreams of a session could not be read");
+                self.mixes.finish(id).await;
+            }
         }
-        self.mixes.finish(id).await;
     }
 
     fn close_feed(&self, rtstream: &RtStreamId) {

@@ -1,10 +1,11 @@
-//! What is live: publications and their recordings, the taps on them (mix, transcript), and the supervisor of each capture session.
+//! What is live: publications and their recordings, the taps on them (mix, transcript), live indexes, and the supervisor of each capture session.
 //! It calls `app` for every write; nothing here speaks HTTP.
 
 pub mod browser;
 pub mod feed;
 pub mod health;
 mod hearing;
+pub mod indexing;
 pub mod ingest;
 pub mod mix;
 pub mod publisher;
@@ -15,3 +16,4 @@ pub mod space;
 mod take;
 mod tap;
 pub mod transcribe;
+mod windows;

@@ -258,6 +258,7 @@ mod tests {
             min_free: 0,
             speech_workers: 1,
             transcribe: None,
+            complete: None,
             log: String::new(),
             log_json: false,
         };

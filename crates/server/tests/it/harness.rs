@@ -84,6 +84,7 @@ impl TestServer {
             min_free: 0,
             speech_workers: 1,
             transcribe: None,
+            complete: None,
             log: String::new(),
             log_json: false,
         };
