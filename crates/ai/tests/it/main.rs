@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may as well panic")]
 #![expect(clippy::print_stdout, reason = "a test prints what it measured")]
 
+mod complete;
 mod noise;
 mod order;
 mod provider;

@@ -15,20 +15,22 @@ use crate::speech::{models, speech, text};
 
 /// What the server was sent.
 #[derive(Clone, Debug, Default)]
-struct Asked {
-    line: String,
-    key: String,
+pub(crate) struct Asked {
+    pub(crate) line: String,
+    pub(crate) key: String,
+    /// A body in JSON.
+    pub(crate) body: Value,
     fields: Vec<(String, String)>,
     seconds: f64,
 }
 
-struct Server {
-    url: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 /// Answers call `n` (from 0) with a status and a body.
-fn serve(answer: impl Fn(usize, &Asked) -> (u16, Value) + Send + 'static) -> Server {
+pub(crate) fn serve(answer: impl Fn(usize, &Asked) -> (u16, Value) + Send + 'static) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
@@ -60,14 +62,18 @@ fn read_request(stream: &mut TcpStream) -> Asked {
         let Some((name, value)) = header.trim().split_once(": ") else { break };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.parse().unwrap(),
-            "content-type" => boundary = value.strip_prefix("multipart/form-data; boundary=").unwrap().to_owned(),
+            "content-type" => boundary = value.trim_start_matches("multipart/form-data; boundary=").to_owned(),
             "authorization" => asked.key = value.to_owned(),
             _ => {}
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    read_form(&body, &boundary, &mut asked);
+    if boundary == "application/json" {
+        asked.body = serde_json::from_slice(&body).unwrap();
+    } else {
+        read_form(&body, &boundary, &mut asked);
+    }
     asked
 }
 

@@ -9,6 +9,7 @@ mod deletion;
 mod harness;
 mod jobs;
 mod keys;
+mod live_indexes;
 mod receiver;
 mod rtsp;
 mod rtsp_faults;
