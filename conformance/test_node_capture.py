@@ -1,5 +1,5 @@
 """npm's capture client, unpatched, drives our recorder: `vitascope-capture install --node` puts it where the package looks (trap 17),
-and the quickstart's flow goes through, as far as calls 1 to 20: session, token, channels, start, pause, resume, stop, export."""
+and the quickstart's flow goes through, as far as calls 1 to 25: session, token, channels, start, pause, resume, stop, export."""
 
 import json
 import os
@@ -74,6 +74,17 @@ def test_the_session_reads_back_in_camel_case(told, server):
     assert told["id"].startswith("cap-") and told["collectionId"].startswith("c-")
     assert (told["endUserId"], told["metadata"], told["status"]) == ("node-user", {"app": "quickstart"}, "exported")
     assert told["video"]["id"].startswith("m-") and told["video"]["playerUrl"].startswith(server.url)
+
+
+def test_index_audio_alone_brings_index_and_transcript(told):
+    index = told["index"]
+    assert index["made"] == {"status": "running", "type": "transcript", "config": {"segmenter": "word", "segmentationValue": 5}, "name": "notes"}
+    assert index["listed"] == [index["id"]] and index["shown"] == ["stopped", "Only names"] and index["prompt"] == "Only names"
+    texts = [scene["text"] for scene in index["scenes"]]
+    assert texts and index["nextPage"] is False
+    assert index["indexed"] == [[index["id"], told["micId"], text] for text in texts], "a frame is a record"
+    # Trap 10: nobody asked for a transcript.
+    assert " ".join(texts) == " ".join(told["finals"])
 
 
 def test_its_socket_heard_every_state(told):

@@ -15,12 +15,15 @@ async function until(what, seconds, look) {
   throw new Error(`waited too long for ${what}`);
 }
 
-// What the quickstart does with the streams once they are live. Calls 21 and later (indexAudio, indexVisuals, events, alerts)
-// belong here, beside the transcript, as soon as the server has them.
+// What the quickstart does with the streams once they are live: it indexes the sound, and the transcript comes with that (trap 10).
+// indexVisuals, events and alerts belong here as well, as soon as the server has them.
 async function understand(session, ws) {
   const [mic] = session.getRTStream("mic");
-  await mic.startTranscript(ws.connectionId);
-  return { mic };
+  const index = await mic.indexAudio({ prompt: "Sum up", batchConfig: { type: "word", value: 5 }, name: "notes", socketId: ws.connectionId });
+  const made = { status: index.status, type: index.extractionType, config: index.extractionConfig, name: index.name };
+  const listed = (await mic.listSceneIndexes()).map((i) => i.rtstreamIndexId);
+  await index.updateSceneIndex("Only names");
+  return { mic, index, made, listed };
 }
 
 async function main() {
@@ -45,7 +48,7 @@ async function main() {
   const started = now();
   const live = await until("the streams", 3, async () => { await session.refresh(); return session.status === "active" && session.rtstreams; });
   const streams = live.map((s) => ({ name: s.name, mediaTypes: s.mediaTypes, channelId: s.channelId }));
-  const { mic } = await understand(session, ws);
+  const { mic, index, made, listed } = await understand(session, ws);
 
   await sleep(Number(seconds) / 2);
   await channels.mics.default.pause();
@@ -68,7 +71,12 @@ async function main() {
   const collection = await conn.getCollection("default");
   const video = await collection.getVideo(session.exportedVideoId);
   const micUrl = await mic.generateStream(started, stopping);
+  const { scenes, nextPage } = await index.getScenes();
+  const shown = await mic.getSceneIndex(index.rtstreamIndexId);
+  const indexed = frames.filter((f) => f.channel === "audio_index").map((f) => [f.index_id, f.rtstream_id, f.data.text]);
+  const finals = frames.filter((f) => f.channel === "transcript" && f.data.is_final).map((f) => f.data.text);
   console.log(JSON.stringify({
+    micId: mic.id, index: { id: index.rtstreamIndexId, prompt: index.prompt, made, listed, scenes, nextPage, indexed, shown: [shown.status, shown.prompt] }, finals,
     id: session.id, collectionId: session.collectionId, endUserId: session.endUserId, metadata: session.metadata, status: session.status, statusAfterPause,
     granted, chosen: chosen.map((c) => c.id), streams, events, started, paused, resuming, stopping, micUrl,
     states: frames.filter((f) => f.channel === "capture_session").map((f) => f.status),

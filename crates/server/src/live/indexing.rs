@@ -73,15 +73,17 @@ pub fn ensure(app: &App, id: &LiveIndexId, rtstream: &RtStreamId) {
     drop(working);
     let (app, id, rtstream) = (app.clone(), id.clone(), rtstream.clone());
     app.clone().spawn(async move {
-        tokio::select! {
-            () = look_after(&app, &id, &bell) => {}
+        let is_there = tokio::select! {
+            is_there = look_after(&app, &id, &bell) => is_there,
             // A server that goes down leaves the index as it is: the next one takes it up.
             () = app.shutdown.cancelled() => return,
-        }
+        };
         app.live_indexes.working().remove(&id);
         app.live_indexes.ended.notify_waiters();
         // Somebody may have started it after it was settled and before it was taken off the list.
-        if app.store.find_live_index(&id).await.is_ok_and(|i| i.is_some_and(|i| i.state == LiveIndexState::Running)) {
+        if is_there
+            && app.store.find_live_index(&id).await.is_ok_and(|i| i.is_some_and(|i| i.state == LiveIndexState::Running))
+        {
             ensure(&app, &id, &rtstream);
         }
     });
@@ -118,25 +120,30 @@ pub(super) async fn finish(app: &App, rtstream: &RtStreamId) {
     }
 }
 
-async fn look_after(app: &App, id: &LiveIndexId, bell: &Notify) {
-    while let Err(error) = work(app, id, bell).await {
-        tracing::error!(index.id = %id, %error, "a live index failed; it goes on after its last record");
-        tokio::time::sleep(RETRY).await;
+/// Until the index is settled; false if it is gone.
+async fn look_after(app: &App, id: &LiveIndexId, bell: &Notify) -> bool {
+    loop {
+        match work(app, id, bell).await {
+            Ok(is_there) => return is_there,
+            Err(error) => {
+                tracing::error!(index.id = %id, %error, "a live index failed; it goes on after its last record");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
     }
 }
 
-/// Returns when the index is settled or gone.
-async fn work(app: &App, id: &LiveIndexId, bell: &Notify) -> Result<()> {
+async fn work(app: &App, id: &LiveIndexId, bell: &Notify) -> Result<bool> {
     let mut windows = None;
     loop {
         // Before the transcript is read: what these say is over has been written down.
-        let Some(index) = app.store.find_live_index(id).await? else { return Ok(()) };
-        let Some(stream) = app.store.find_rtstream(&index.rtstream_id).await? else { return Ok(()) };
+        let Some(index) = app.store.find_live_index(id).await? else { return Ok(false) };
+        let Some(stream) = app.store.find_rtstream(&index.rtstream_id).await? else { return Ok(false) };
         let windows = windows.get_or_insert_with(|| Windows::of(&index));
         windows.begin_at(index.from);
         if let Some(window) = windows.full(app.now()) {
             if !record(app, &stream, &index, window).await? {
-                return Ok(());
+                return Ok(false);
             }
             continue;
         }
@@ -149,12 +156,12 @@ async fn work(app: &App, id: &LiveIndexId, bell: &Notify) -> Result<()> {
         let is_silent = !matches!(stream.transcription, Transcription::Running { .. });
         if let Some(rest) = (is_over || is_silent).then(|| windows.rest()).flatten() {
             if !record(app, &stream, &index, rest).await? {
-                return Ok(());
+                return Ok(false);
             }
             continue;
         }
         if is_over && live_index::settle(app, id).await? {
-            return Ok(());
+            return Ok(true);
         }
         if !is_over {
             wait(app, bell, windows.deadline()).await;

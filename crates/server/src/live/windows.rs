@@ -112,7 +112,9 @@ impl Windows {
         let taken: Vec<Heard> = self.words.drain(..count).collect();
         let (first, last) = (taken.first()?, taken.last()?);
         self.done = Some(last.done);
-        let end = taken.iter().map(|heard| heard.word.end).fold(first.word.start + Span(1), WallTime::max);
+        let end = taken.iter().map(|heard| heard.word.end).fold(first.word.start, WallTime::max);
+        // Words that are said in one breath overlap; windows do not.
+        let end = self.words.front().map_or(end, |next| end.min(next.word.start)).max(first.word.start + Span(1));
         let text = taken.iter().map(|heard| heard.word.text.as_str()).collect::<Vec<_>>().join(" ");
         Some(Window { start: first.word.start, end, text, done: last.done })
     }
@@ -233,6 +235,16 @@ mod tests {
                 assert_eq!(read(&resumed), told[n + 1..], "{segmenter:?} after window {n}");
             }
         }
+    }
+
+    #[test]
+    fn windows_do_not_overlap_though_words_do() {
+        let mut windows = Windows::of(&index(Segmenter::Word, 2));
+        let mut breath = utterance(0, "a b c d");
+        breath.words[1].end = at(3);
+        windows.push(&breath);
+        let (first, second) = (windows.full(BEGIN).unwrap(), windows.full(BEGIN).unwrap());
+        assert_eq!((first.end, second.start), (at(2), at(2)));
     }
 
     #[test]
