@@ -332,7 +332,7 @@ class TestNotBuilt:
         "method, path",
         [
             ("POST", "/collection/default/upload"), ("GET", "/collection/default/upload_url"), ("POST", "/rtstream"), ("POST", "/rtstream/event"),
-            ("POST", "/rtstream/rts-x/index/scene"), ("POST", "/rtstream/rts-x/search"), ("POST", "/collection/default/search"), ("POST", "/video/m-x/index"),
+            ("POST", "/rtstream/rts-x/understand"), ("POST", "/rtstream/rts-x/search"), ("POST", "/collection/default/search"), ("POST", "/video/m-x/index"),
             ("POST", "/timeline"), ("POST", "/compile"), ("POST", "/chat/completions"), ("GET", "/billing/usage"), ("POST", "/transcode"),
         ],
     )  # fmt: skip

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use vitascope_ai::provider::{Message, Provider, Role};
 use vitascope_model::id::{EventId, LiveIndexId, RtStreamId};
 use vitascope_model::live_index::{IndexRecord, LiveIndex, LiveIndexState};
 use vitascope_model::rtstream::{RtStream, RtStreamState, Transcription};
-use vitascope_model::{Result, WallTime};
+use vitascope_model::{Error, Result, WallTime};
 
 use super::windows::{Window, Windows};
 use crate::app::{App, live_index, mint};
@@ -23,6 +24,8 @@ const BATCH: i64 = 100;
 const IDLE: Duration = Duration::from_secs(60);
 /// After the database failed.
 const RETRY: Duration = Duration::from_secs(1);
+/// A model that needs longer than this to fail is left alone for as long again: windows must not pile up behind one that hangs.
+const SLOW: Duration = Duration::from_secs(2);
 /// So long the end of a session waits for the last windows; what takes longer comes after it.
 const FLUSH_WITHIN: Duration = Duration::from_secs(3);
 
@@ -39,6 +42,8 @@ pub struct LiveIndexes {
     working: Mutex<HashMap<LiveIndexId, Working>>,
     /// Rung when one has ended.
     ended: Notify,
+    /// Until when the language model is left alone.
+    resting: Mutex<Option<Instant>>,
 }
 
 struct Working {
@@ -54,6 +59,18 @@ impl LiveIndexes {
     /// Something was said on an rtstream, or nothing more will be.
     pub fn ring(&self, rtstream: &RtStreamId) {
         self.working().values().filter(|w| w.rtstream == *rtstream).for_each(|w| w.bell.notify_one());
+    }
+
+    fn rests(&self) -> bool {
+        let until = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// The model failed after so long.
+    fn rest(&self, took: Duration) {
+        if took > SLOW {
+            *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + took);
+        }
     }
 
     fn is_working(&self, rtstream: &RtStreamId) -> bool {
@@ -207,7 +224,14 @@ async fn ask(app: &App, provider: &Provider, index: &LiveIndex, words: &str) -> 
         Message { role: Role::System, text: SETTING.to_owned() },
         Message { role: Role::User, text: format!("{request}\n\nWords:\n{words}") },
     ];
+    if app.live_indexes.rests() {
+        return Err(Error::unavailable("the language model failed a moment ago"));
+    }
+    let began = Instant::now();
     let answer = provider.complete(&messages).await;
+    if answer.is_err() {
+        app.live_indexes.rest(began.elapsed());
+    }
     app.metrics.completion(answer.as_ref().ok());
     Ok(answer?.text)
 }

@@ -2,6 +2,7 @@
 //! what sockets are told, and what a language model makes of it or fails to. Speech itself is the conformance tests' business.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -285,6 +286,12 @@ async fn answer(State(model): State<Model>, Json(request): Json<Value>) -> Respo
     ((model.answer)(count - 1), Json(json!({ "choices": [{ "message": message }], "usage": usage }))).into_response()
 }
 
+async fn transcribed(provider: ProviderConfig) -> Desk {
+    let desk = Desk::new(TestServer::start_with(|c| c.complete = Some(provider)).await).await;
+    desk.transcribe().await;
+    desk
+}
+
 async fn with_model(reply: fn(usize) -> StatusCode) -> (Desk, Model) {
     let model = Model { asked: Arc::default(), answer: reply };
     let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -292,9 +299,7 @@ async fn with_model(reply: fn(usize) -> StatusCode) -> (Desk, Model) {
     let routes =
         axum::Router::new().route("/v1/chat/completions", axum::routing::post(answer)).with_state(model.clone());
     tokio::spawn(async move { axum::serve(door, routes).await });
-    let server = TestServer::start_with(|c| c.complete = Some(ProviderConfig::new(&url, None, "small").unwrap())).await;
-    let desk = Desk::new(server).await;
-    desk.transcribe().await;
+    let desk = transcribed(ProviderConfig::new(&url, None, "small").unwrap()).await;
     (desk, model)
 }
 
@@ -332,4 +337,24 @@ async fn where_the_model_fails_the_words_stay_and_the_record_says_so() {
     assert!(metadata["error"].as_str().unwrap().contains("400"), "{metadata}");
     assert_eq!((&made["data"]["text"], &made["data"]["metadata"]["model"]), (&json!("Summary 2."), &json!("small")));
     assert_eq!(model.asked.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn windows_do_not_pile_up_behind_a_model_that_hangs() {
+    // It takes connections and says nothing.
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1", door.local_addr().unwrap());
+    let mut provider = ProviderConfig::new(&url, None, "small").unwrap();
+    provider.timeout = Duration::from_millis(600);
+    let mut desk = transcribed(provider).await;
+    desk.create(&words(2)).await.data();
+    desk.say("a b c d").await;
+    let why = async |desk: &mut Desk| {
+        let data = desk.next().await["data"].clone();
+        (data["text"].clone(), data["metadata"]["error"].as_str().unwrap().to_owned())
+    };
+    let (first, reason) = why(&mut desk).await;
+    assert!(first == "a b" && reason.contains("gave no answer"), "{first} {reason}");
+    let (second, reason) = why(&mut desk).await;
+    assert!(second == "c d" && reason.contains("a moment ago"), "{second} {reason}");
 }
