@@ -161,6 +161,8 @@ pub struct CaptureSession {
     pub ws_connection_id: Option<ConnectionId>,
     /// The application's own, as JSON text; always an object.
     pub metadata: String,
+    /// Whether retention leaves alone what it recorded.
+    pub keep: bool,
     pub channels: Vec<Channel>,
     /// A video; an audio where there is no picture.
     pub exported: Option<AssetId>,

@@ -42,6 +42,8 @@ pub struct RtStream {
     pub store: bool,
     /// Frames a second that visual indexes look at.
     pub sample_rate: i64,
+    /// Whether retention leaves what it recorded alone.
+    pub keep: bool,
     /// The export of what it had recorded then.
     pub exported: Option<AssetId>,
     pub created_at: WallTime,
@@ -83,6 +85,7 @@ impl TrackRole {
 pub struct Track {
     pub id: TrackId,
     pub owner: UserId,
+    pub collection_id: CollectionId,
     pub rtstream_id: Option<RtStreamId>,
     pub session_id: Option<CaptureSessionId>,
     pub role: TrackRole,

@@ -43,6 +43,8 @@ pub struct Video {
     pub bytes: i64,
     /// The stream that plays the whole of it.
     pub stream_id: String,
+    /// Whether retention leaves it alone.
+    pub keep: bool,
     pub created_at: WallTime,
     pub parts: Vec<AssetPart>,
 }
@@ -58,6 +60,8 @@ pub struct Audio {
     pub bytes: i64,
     /// The stream that plays the whole of it.
     pub stream_id: String,
+    /// Whether retention leaves it alone.
+    pub keep: bool,
     pub created_at: WallTime,
     pub parts: Vec<AssetPart>,
 }

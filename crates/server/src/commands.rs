@@ -74,13 +74,14 @@ pub fn models(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Verifies rows against objects; fails if anything is damaged. It only reads, unless it is asked to repair.
+/// Verifies rows against objects; fails if anything is damaged, or is left that nothing speaks of. It only reads, unless it is asked to repair.
 pub async fn check(config: &Config, deep: bool, repair: bool) -> Result<()> {
     let found = check::check(&config.data_dir, deep, SystemClock::new().now()).await?;
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     println!("tracks   {}, {} of them growing", found.tracks, found.open_tracks);
     println!("chunks   {}, {:.1} MB, {} samples", found.chunks, megabytes(found.bytes), found.samples);
     println!("journals {} chunks that are not sealed yet", found.unsealed);
+    println!("waiting  {} objects that were deleted, {:.1} MB", found.waiting.0, megabytes(found.waiting.1 as u64));
     let orphans = found.orphans.iter().map(|o| o.bytes).sum();
     println!("orphans  {} objects that nothing speaks of, {:.1} MB", found.orphans.len(), megabytes(orphans));
     for orphan in &found.orphans {
@@ -92,12 +93,16 @@ pub async fn check(config: &Config, deep: bool, repair: bool) -> Result<()> {
     for damage in &found.damage {
         println!("damaged  {damage}");
     }
+    let mut left = found.orphans.len();
     if repair {
-        println!("removed  {} orphans", check::remove_orphans(&config.data_dir, &found).await?);
+        let removed = check::remove_orphans(&config.data_dir, &found).await?;
+        println!("removed  {removed} orphans");
+        left -= removed;
     }
-    match found.damage.len() {
-        0 => Ok(()),
-        n => Err(Error::internal(format!("{n} things are damaged"))),
+    match (found.damage.len(), left) {
+        (0, 0) => Ok(()),
+        (0, n) => Err(Error::internal(format!("{n} objects are orphans: --repair removes them"))),
+        (n, _) => Err(Error::internal(format!("{n} things are damaged"))),
     }
 }
 

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vitascope_ai::provider::ProviderConfig;
+use vitascope_model::collection;
 use vitascope_model::error::Context;
-use vitascope_model::{Error, Result};
+use vitascope_model::{Error, Result, Span};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -25,6 +26,8 @@ pub struct Config {
     pub allow_private_urls: bool,
     /// Where less is free on the disk of the data, nothing is recorded: bytes.
     pub min_free: u64,
+    /// What is kept at the most, unless a collection says otherwise.
+    pub retention: Retention,
     /// Threads that run speech models.
     pub speech_workers: usize,
     /// Who makes the finals of transcripts, if not the local model.
@@ -33,6 +36,23 @@ pub struct Config {
     pub complete: Option<ProviderConfig>,
     pub log: String,
     pub log_json: bool,
+}
+
+/// The server's own limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Retention {
+    pub cap: Cap,
+    pub max_age: Option<Span>,
+}
+
+/// How much all collections may hold together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Cap {
+    #[default]
+    Off,
+    Bytes(i64),
+    /// Of the size of the disk that holds the data, from 0 to 1.
+    OfDisk(f64),
 }
 
 /// Calls to one provider at once: each of the transcriber's has a thread.
@@ -49,6 +69,8 @@ const KEYS: &[&str] = &[
     "api_key",
     "allow_private_urls",
     "min_free",
+    "retention_gb",
+    "retention_days",
     "speech_workers",
     "transcribe_url",
     "transcribe_key",
@@ -117,6 +139,10 @@ impl Config {
             api_key: text("api_key").map(str::to_owned),
             allow_private_urls: parse("allow_private_urls", text("allow_private_urls").unwrap_or("false"))?,
             min_free: size("min_free", text("min_free").unwrap_or("1GB"))?,
+            retention: Retention {
+                cap: cap(text("retention_gb").unwrap_or("80%"))?,
+                max_age: days(text("retention_days").unwrap_or("off"))?,
+            },
             speech_workers: parse("speech_workers", text("speech_workers").unwrap_or("2"))?,
             transcribe: provider("transcribe", "whisper-1", &text)?,
             complete: provider("complete", "gpt-4o-mini", &text)?,
@@ -181,6 +207,27 @@ fn size(key: &str, text: &str) -> Result<u64> {
     if (0.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(unreadable(key, text)) }
 }
 
+/// Gigabytes, a share of the disk, or no limit.
+fn cap(text: &str) -> Result<Cap> {
+    let wrong = || unreadable("retention_gb", text);
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(Cap::Off);
+    }
+    if let Some(percent) = text.strip_suffix('%') {
+        let percent = percent.trim().parse::<f64>().ok().filter(|p| *p > 0.0 && *p <= 100.0);
+        return Ok(Cap::OfDisk(percent.ok_or_else(wrong)? / 100.0));
+    }
+    text.parse().ok().and_then(collection::bytes_of_gb).map(Cap::Bytes).ok_or_else(wrong)
+}
+
+fn days(text: &str) -> Result<Option<Span>> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    let age = text.parse().ok().and_then(collection::age_of_days);
+    age.map(Some).ok_or_else(|| unreadable("retention_days", text))
+}
+
 fn read_file(file: &Path) -> Result<BTreeMap<String, String>> {
     let text = std::fs::read_to_string(file).invalid(format_args!("read {}", file.display()))?;
     let table: toml::Table = text.parse().invalid(format_args!("read {}", file.display()))?;
@@ -241,6 +288,22 @@ mod tests {
         for wrong in ["much", "-1", "2 XB", "GB", "1e30"] {
             assert!(min_free(wrong).unwrap_err().message.contains(wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn recordings_are_capped_unless_that_is_off() {
+        let read = |pairs: &[(&str, &str)]| config(pairs).map(|c| c.retention);
+        assert_eq!(read(&[]).unwrap(), Retention { cap: Cap::OfDisk(0.8), max_age: None });
+        let set = read(&[("retention_gb", "0.5"), ("retention_days", "1.5")]).unwrap();
+        assert_eq!(set, Retention { cap: Cap::Bytes(500_000_000), max_age: Some(Span::seconds(129_600)) });
+        assert_eq!(read(&[("retention_gb", "off"), ("retention_days", "OFF")]).unwrap(), Retention::default());
+        for wrong in ["0", "-1", "120%", "0%", "much", "nan"] {
+            assert!(
+                read(&[("retention_gb", wrong)]).unwrap_err().message.contains("VITASCOPE_RETENTION_GB"),
+                "{wrong}"
+            );
+        }
+        assert!(read(&[("retention_days", "0")]).unwrap_err().message.contains("VITASCOPE_RETENTION_DAYS"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ struct AudioRow {
     length_us: i64,
     bytes: i64,
     stream_id: String,
+    keep: bool,
     created_at_us: i64,
 }
 
@@ -32,6 +33,7 @@ impl AudioRow {
             length: Span(self.length_us),
             bytes: self.bytes,
             stream_id: self.stream_id,
+            keep: self.keep,
             created_at: WallTime(self.created_at_us),
             parts,
         })
@@ -77,5 +79,12 @@ pub async fn insert(tx: &mut Tx, a: &Audio) -> Result<()> {
         let query = sqlx::query(PART).bind(a.id.as_str()).bind(position as i64).bind(part.track_id.as_str());
         query.bind(part.range.start().0).bind(part.range.end().0).execute(&mut *tx).await.or_broken()?;
     }
+    Ok(())
+}
+
+/// What is not given stays as it was.
+pub async fn update(tx: &mut Tx, id: &AudioId, name: Option<&str>, keep: Option<bool>) -> Result<()> {
+    const SQL: &str = "update audio set name = coalesce($2, name), keep = coalesce($3, keep) where id = $1";
+    sqlx::query(SQL).bind(id.as_str()).bind(name).bind(keep).execute(tx).await.or_broken()?;
     Ok(())
 }

@@ -70,16 +70,41 @@ impl Audit {
         sqlx::query_as("select id, open from track order by id").fetch_all(&self.0).await.or_broken()
     }
 
-    /// Videos of which a part has nothing recorded, with the part's track.
+    /// Videos and audios of which a part has nothing recorded, with the part's track.
     pub async fn list_empty_parts(&self) -> Result<Vec<(String, String)>> {
-        const SQL: &str = "select video_id, track_id from video_part p where not exists (select 1 from chunk c
-            where c.track_id = p.track_id and c.end_us > p.start_us and c.start_us < p.end_us) order by video_id";
+        const SQL: &str = "select id, track_id from (
+                select video_id as id, track_id, start_us, end_us from video_part
+                union all select audio_id, track_id, start_us, end_us from audio_part) p
+            where not exists (select 1 from chunk c
+            where c.track_id = p.track_id and c.end_us > p.start_us and c.start_us < p.end_us) order by id";
         sqlx::query_as(SQL).fetch_all(&self.0).await.or_broken()
     }
 
-    /// Keys of all objects that rows speak of.
+    /// Rows that speak of a row which is not there: table, what it speaks of, and how many.
+    pub async fn list_orphan_rows(&self) -> Result<Vec<(String, String, i64)>> {
+        const SQL: &str =
+            "select \"table\", parent, count(*) from pragma_foreign_key_check group by 1, 2 order by 1, 2";
+        sqlx::query_as(SQL).fetch_all(&self.0).await.or_broken()
+    }
+
+    /// Tracks whose row says another size than their chunks have: id, what it says, what they have.
+    pub async fn list_miscounted_tracks(&self) -> Result<Vec<(String, i64, i64)>> {
+        const SQL: &str = "select id, bytes, counted from (select t.id, t.bytes,
+                (select coalesce(sum(c.bytes), 0) from chunk c where c.track_id = t.id) as counted from track t)
+            where bytes <> counted order by id";
+        sqlx::query_as(SQL).fetch_all(&self.0).await.or_broken()
+    }
+
+    /// Objects that were deleted and wait for the sweeper: how many, and their bytes.
+    pub async fn waiting_objects(&self) -> Result<(i64, i64)> {
+        const SQL: &str = "select count(*), coalesce(sum(bytes), 0) from dropped_object";
+        sqlx::query_as(SQL).fetch_one(&self.0).await.or_broken()
+    }
+
+    /// Keys of all objects that rows speak of, and of those that the sweeper has yet to take.
     pub async fn known_objects(&self) -> Result<HashSet<String>> {
-        let keys: Vec<String> = sqlx::query_scalar("select object from chunk").fetch_all(&self.0).await.or_broken()?;
+        const SQL: &str = "select object from chunk union all select object from dropped_object";
+        let keys: Vec<String> = sqlx::query_scalar(SQL).fetch_all(&self.0).await.or_broken()?;
         Ok(keys.into_iter().collect())
     }
 }

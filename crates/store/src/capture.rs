@@ -23,6 +23,7 @@ struct SessionRow {
     callback_url: Option<String>,
     ws_connection_id: Option<String>,
     metadata: String,
+    keep: bool,
     exported_video_id: Option<String>,
     deleted_at_us: Option<i64>,
     failure_code: Option<String>,
@@ -44,6 +45,7 @@ impl SessionRow {
             callback_url: self.callback_url,
             ws_connection_id: self.ws_connection_id.map(|id| id.parse()).transpose()?,
             metadata: self.metadata,
+            keep: self.keep,
             channels,
             exported: self.exported_video_id.map(|id| id.parse()).transpose()?,
             is_deleted: self.deleted_at_us.is_some(),
@@ -243,6 +245,13 @@ pub async fn move_to(
     let query = sqlx::query(SQL).bind(id.as_str()).bind(from.as_str()).bind(to.as_str()).bind(now.0);
     let query = query.bind(failure.map(|f| f.code.as_str())).bind(failure.map(|f| f.message.as_str()));
     Ok(query.execute(tx).await.or_broken()?.rows_affected() == 1)
+}
+
+/// Whether retention leaves alone what the session recorded.
+pub async fn set_keep(tx: &mut Tx, id: &CaptureSessionId, keep: bool) -> Result<()> {
+    const SQL: &str = "update capture_session set keep = $2 where id = $1";
+    sqlx::query(SQL).bind(id.as_str()).bind(keep).execute(tx).await.or_broken()?;
+    Ok(())
 }
 
 /// Why a stopped session has no export; its state stays.

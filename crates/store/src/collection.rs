@@ -2,9 +2,9 @@
 
 use sqlx::FromRow;
 use vitascope_model::account::Scope;
-use vitascope_model::collection::Collection;
+use vitascope_model::collection::{Collection, Retention};
 use vitascope_model::id::{CollectionId, UserId};
-use vitascope_model::{Error, Result, WallTime};
+use vitascope_model::{Error, Result, Span, WallTime};
 
 use crate::db::{OrBroken, bound_to};
 use crate::{Store, Tx};
@@ -18,6 +18,8 @@ struct CollectionRow {
     is_public: bool,
     is_default: bool,
     created_at_us: i64,
+    max_bytes: Option<i64>,
+    max_age_us: Option<i64>,
 }
 
 impl CollectionRow {
@@ -30,6 +32,7 @@ impl CollectionRow {
             is_public: self.is_public,
             is_default: self.is_default,
             created_at: WallTime(self.created_at_us),
+            retention: Retention { max_bytes: self.max_bytes, max_age: self.max_age_us.map(Span) },
         })
     }
 }
@@ -63,17 +66,20 @@ impl Store {
 
 /// A second default collection of the same user is not inserted.
 pub async fn insert(tx: &mut Tx, c: &Collection) -> Result<()> {
-    const SQL: &str = "insert into collection (id, user_id, name, description, is_public, is_default, created_at_us)
-        values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing";
+    const SQL: &str = "insert into collection (id, user_id, name, description, is_public, is_default, created_at_us,
+            max_bytes, max_age_us)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing";
     let query = sqlx::query(SQL).bind(c.id.as_str()).bind(c.owner.as_str()).bind(&c.name).bind(&c.description);
-    query.bind(c.is_public).bind(c.is_default).bind(c.created_at.0).execute(tx).await.or_broken()?;
+    let query = query.bind(c.is_public).bind(c.is_default).bind(c.created_at.0);
+    query.bind(c.retention.max_bytes).bind(c.retention.max_age.map(|a| a.0)).execute(tx).await.or_broken()?;
     Ok(())
 }
 
 pub async fn update(tx: &mut Tx, c: &Collection) -> Result<()> {
-    const SQL: &str = "update collection set name = $2, description = $3, is_public = $4 where id = $1";
+    const SQL: &str = "update collection set name = $2, description = $3, is_public = $4, max_bytes = $5,
+        max_age_us = $6 where id = $1";
     let query = sqlx::query(SQL).bind(c.id.as_str()).bind(&c.name).bind(&c.description).bind(c.is_public);
-    query.execute(tx).await.or_broken()?;
+    query.bind(c.retention.max_bytes).bind(c.retention.max_age.map(|a| a.0)).execute(tx).await.or_broken()?;
     Ok(())
 }
 

@@ -27,6 +27,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "assets_and_deletion", include_str!("../migrations/sqlite/0002_assets_and_deletion.sql")),
     (3, "rtstream_core", include_str!("../migrations/sqlite/0003_rtstream_core.sql")),
     (4, "event", include_str!("../migrations/sqlite/0004_event.sql")),
+    (6, "retention", include_str!("../migrations/sqlite/0006_retention.sql")),
     (8, "scopes", include_str!("../migrations/sqlite/0008_scopes.sql")),
     (10, "live_index", include_str!("../migrations/sqlite/0010_live_index.sql")),
 ];
@@ -159,4 +160,104 @@ fn migrator() -> Migrator {
         Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
     Migrator::with_migrations(numbered.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vitascope_model::account::Scope;
+    use vitascope_model::id::{ApiKeyId, CollectionId, RtStreamId, TrackId, UserId};
+    use vitascope_model::stream::Piece;
+    use vitascope_model::{Span, TimeRange, WallTime};
+
+    const NOW: WallTime = WallTime(1_700_000_000_000_000);
+
+    /// The file as the first release left it, with a row in every table.
+    async fn first_release(file: &Path, user: &UserId, collection: &CollectionId) {
+        let options = SqliteConnectOptions::new().filename(file).create_if_missing(true).foreign_keys(true);
+        let mut db = SqliteConnection::connect_with(&options).await.unwrap();
+        let (version, name, sql) = MIGRATIONS[0];
+        let first = Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false);
+        Migrator::with_migrations(vec![first]).run_direct(None, &mut db, false).await.unwrap();
+        let key = ApiKeyId::mint(NOW, [0; 10]);
+        let rows = format!(
+            "insert into user_account values ('{user}', 'owner', 1);
+            insert into api_key values ('{key}', '{user}', 'hash', 'sk-', 1, null);
+            insert into setting values ('stream_secret', 'secret');
+            insert into collection values ('{collection}', '{user}', 'name', 'words', false, true, 1);
+            insert into client_token values ('token', '{user}', 'someone', 1, 9000000000000000000);
+            insert into capture_session values ('{session}', '{user}', '{collection}', 'someone', null, 'exported', null, null,
+                '{{}}', null, '{video}', null, null, 1, 2);
+            insert into rtstream values ('{rtstream}', '{user}', '{collection}', '{session}', 'display:1', 'screen', 'video',
+                'stopped', true, null, null, null, null, 1);
+            insert into capture_channel values ('{session}', 0, 'display:1', 'Screen', 'video', true, true, '{rtstream}', 'path');
+            insert into track values ('{track}', '{user}', '{rtstream}', '{session}', 'source', 'video', false);
+            insert into chunk values ('{track}', 100, 200, 5, 1, 'tracks/a/100.dat', x'00');
+            insert into chunk values ('{track}', 200, 300, 7, 1, 'tracks/a/200.dat', x'00');
+            insert into video values ('{video}', '{user}', '{collection}', 'video', 200, 12, 'stream', 3);
+            insert into video_part values ('{video}', 0, '{track}', 100, 300);
+            insert into stream values ('stream', '{user}', null, null, null, '{video}', 'title', 3);
+            insert into transcript_record values ('{rtstream}', 100, 200, 'words', '', 0.5);
+            insert into job values ('job', '{user}', 'export_session', '{session}', null, 'done', 1, 100, '{{}}', null, 1, null, 1, 2);
+            insert into outbox values (1, 'evt', '{user}', '{session}', 'exported', 1, null, null, null, 1, 1, 1, 1, null);",
+            session = session(),
+            rtstream = rtstream(),
+            track = track(),
+            video = video(),
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(rows)).execute(&mut db).await.unwrap();
+        db.close().await.unwrap();
+    }
+
+    fn session() -> CaptureSessionId {
+        CaptureSessionId::mint(NOW, [1; 10])
+    }
+
+    fn rtstream() -> RtStreamId {
+        RtStreamId::mint(NOW, [2; 10])
+    }
+
+    fn track() -> TrackId {
+        TrackId::mint(NOW, [3; 10])
+    }
+
+    fn video() -> VideoId {
+        VideoId::mint(NOW, [4; 10])
+    }
+
+    #[tokio::test]
+    async fn what_the_first_release_stored_is_read_after_all_later_migrations() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("vitascope.db");
+        let (user, collection) = (UserId::mint(NOW, [5; 10]), CollectionId::mint(NOW, [6; 10]));
+        first_release(&file, &user, &collection).await;
+        let store = Store::open(&file).await.unwrap();
+        let scope = Scope::whole(user.clone());
+        assert!(store.find_api_key("hash").await.unwrap().unwrap().scope.is_whole());
+        assert!(store.find_token("token").await.unwrap().is_some());
+        let found = store.get_collection(&scope, &collection).await.unwrap();
+        assert_eq!((found.name.as_str(), found.is_default, found.retention), ("name", true, Default::default()));
+        let found = store.get_session(&scope, &session()).await.unwrap();
+        assert_eq!((found.state, found.channels.len(), found.keep), (capture::SessionState::Exported, 1, false));
+        assert_eq!(found.exported, Some(stream::AssetId::Video(video())));
+        let found = store.get_rtstream(&scope, &rtstream()).await.unwrap();
+        assert_eq!((found.name.as_str(), found.sample_rate, found.keep), ("display:1", rtstream::SAMPLE_RATE, false));
+        let found = store.find_rtstream_track(&rtstream()).await.unwrap().unwrap();
+        assert_eq!((found.id, found.collection_id, found.kept_from), (track(), collection.clone(), None));
+        let all = TimeRange::new(WallTime(0), NOW).unwrap();
+        let chunks = store.list_chunks(&track(), all).await.unwrap();
+        assert_eq!(chunks.iter().map(|c| c.bytes).collect::<Vec<_>>(), [5, 7]);
+        let found = store.get_video(&scope, &video()).await.unwrap();
+        assert_eq!((found.parts.len(), found.length, found.keep), (1, Span(200), false));
+        let found = store.find_stream("stream").await.unwrap().unwrap();
+        assert_eq!(
+            (found.piece, found.title.as_deref(), found.is_gone),
+            (Piece::Video { id: video() }, Some("title"), false)
+        );
+        assert_eq!(store.last_transcript_end(&rtstream()).await.unwrap(), Some(WallTime(200)));
+        assert_eq!(store.list_shelves().await.unwrap().iter().map(|s| s.bytes).collect::<Vec<_>>(), [12]);
+        // A second start finds nothing to do.
+        store.close().await;
+        Store::open(&file).await.unwrap().close().await;
+    }
 }

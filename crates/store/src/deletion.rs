@@ -199,13 +199,15 @@ async fn move_out(tx: &mut Tx, track: &str, from: i64, to: i64, now: WallTime) -
         " on conflict (object) do nothing"
     );
     const DELETE: &str = chosen!("delete");
+    const BYTES: &str = "update track set bytes = bytes - $2 where id = $1";
     let query = sqlx::query_as(COUNT).bind(track).bind(from).bind(to);
     let (chunks, bytes): (i64, i64) = query.fetch_one(&mut *tx).await.or_broken()?;
     if chunks == 0 {
         return Ok(Dropped::default());
     }
     sqlx::query(KEEP).bind(track).bind(from).bind(to).bind(now.0).execute(&mut *tx).await.or_broken()?;
-    sqlx::query(DELETE).bind(track).bind(from).bind(to).execute(tx).await.or_broken()?;
+    sqlx::query(DELETE).bind(track).bind(from).bind(to).execute(&mut *tx).await.or_broken()?;
+    sqlx::query(BYTES).bind(track).bind(bytes).execute(tx).await.or_broken()?;
     Ok(Dropped { chunks: chunks as u64, bytes })
 }
 

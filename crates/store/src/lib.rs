@@ -16,6 +16,7 @@ mod kept;
 pub mod live_index;
 mod objects;
 pub mod outbox;
+pub mod retention;
 pub mod rtstream;
 pub mod setting;
 pub mod stream;

@@ -23,6 +23,7 @@ struct RtStreamRow {
     state: String,
     store: bool,
     sample_rate: i64,
+    keep: bool,
     exported_asset_id: Option<String>,
     transcription: Option<String>,
     transcription_since_us: Option<i64>,
@@ -52,6 +53,7 @@ impl RtStreamRow {
             state: RtStreamState::parse(&self.state).ok_or_else(|| unreadable("rtstream state", &self.state))?,
             store: self.store,
             sample_rate: self.sample_rate,
+            keep: self.keep,
             exported: self.exported_asset_id.map(|id| id.parse()).transpose()?,
             created_at: WallTime(self.created_at_us),
             transcription,
@@ -184,10 +186,18 @@ pub async fn set_state(tx: &mut Tx, id: &RtStreamId, state: RtStreamState) -> Re
     Ok(())
 }
 
-pub async fn update(tx: &mut Tx, id: &RtStreamId, name: Option<&str>, sample_rate: Option<i64>) -> Result<()> {
-    const SQL: &str = "update rtstream set name = coalesce($2, name), sample_rate = coalesce($3, sample_rate)
-        where id = $1";
-    sqlx::query(SQL).bind(id.as_str()).bind(name).bind(sample_rate).execute(tx).await.or_broken()?;
+/// What is not given stays as it was.
+pub async fn update(
+    tx: &mut Tx,
+    id: &RtStreamId,
+    name: Option<&str>,
+    sample_rate: Option<i64>,
+    keep: Option<bool>,
+) -> Result<()> {
+    const SQL: &str = "update rtstream set name = coalesce($2, name), sample_rate = coalesce($3, sample_rate),
+        keep = coalesce($4, keep) where id = $1";
+    let query = sqlx::query(SQL).bind(id.as_str()).bind(name).bind(sample_rate).bind(keep);
+    query.execute(tx).await.or_broken()?;
     Ok(())
 }
 

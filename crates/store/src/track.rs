@@ -13,6 +13,7 @@ use crate::{Store, Tx};
 struct TrackRow {
     id: String,
     user_id: String,
+    collection_id: Option<String>,
     rtstream_id: Option<String>,
     session_id: Option<String>,
     role: String,
@@ -26,6 +27,7 @@ impl TrackRow {
         Ok(Track {
             id: self.id.parse()?,
             owner: self.user_id.parse()?,
+            collection_id: self.collection_id.unwrap_or_default().parse()?,
             rtstream_id: self.rtstream_id.map(|id| id.parse()).transpose()?,
             session_id: self.session_id.map(|id| id.parse()).transpose()?,
             role: TrackRole::parse(&self.role).ok_or_else(|| unreadable("track role", &self.role))?,
@@ -71,6 +73,16 @@ pub struct Extent {
     pub end_us: i64,
     pub bytes: i64,
     pub samples: i64,
+}
+
+/// What is stored of an rtstream.
+#[derive(Clone, Copy, Debug, Default, FromRow)]
+pub struct Holding {
+    pub bytes: i64,
+    /// What was recorded before this moment was deleted.
+    pub kept_from_us: Option<i64>,
+    pub start_us: Option<i64>,
+    pub end_us: Option<i64>,
 }
 
 impl Store {
@@ -134,6 +146,15 @@ impl Store {
         Ok(rows.into_iter().map(ChunkRow::into_model).collect())
     }
 
+    /// How much an rtstream has on the disk, and from when to when; none if it never recorded.
+    pub async fn find_holding(&self, rtstream: &RtStreamId) -> Result<Option<Holding>> {
+        const SQL: &str = "select t.bytes, t.kept_from_us,
+                (select c.start_us from chunk c where c.track_id = t.id order by c.start_us limit 1) as start_us,
+                (select c.end_us from chunk c where c.track_id = t.id order by c.start_us desc limit 1) as end_us
+            from track t where t.rtstream_id = $1";
+        sqlx::query_as(SQL).bind(rtstream.as_str()).fetch_optional(&self.readers).await.or_broken()
+    }
+
     pub async fn track_extent(&self, track: &TrackId) -> Result<Option<Extent>> {
         const SQL: &str = "select min(start_us) as start_us, max(end_us) as end_us, sum(bytes) as bytes,
             sum(samples) as samples from chunk
@@ -143,12 +164,13 @@ impl Store {
 }
 
 pub async fn insert(tx: &mut Tx, t: &Track) -> Result<()> {
-    const SQL: &str = "insert into track (id, user_id, rtstream_id, session_id, role, kind, open)
-        values ($1, $2, $3, $4, $5, $6, $7)";
+    const SQL: &str = "insert into track (id, user_id, rtstream_id, session_id, role, kind, open, collection_id)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)";
     let query = sqlx::query(SQL).bind(t.id.as_str()).bind(t.owner.as_str());
     let query =
         query.bind(t.rtstream_id.as_ref().map(|id| id.as_str())).bind(t.session_id.as_ref().map(|id| id.as_str()));
-    query.bind(t.role.as_str()).bind(t.kind.as_str()).bind(t.open).execute(tx).await.or_broken()?;
+    let query = query.bind(t.role.as_str()).bind(t.kind.as_str()).bind(t.open).bind(t.collection_id.as_str());
+    query.execute(tx).await.or_broken()?;
     Ok(())
 }
 
@@ -167,8 +189,11 @@ pub async fn insert_chunk(tx: &mut Tx, track: &TrackId, c: &SealedChunk) -> Resu
     const SQL: &str = "insert into chunk
             (track_id, start_us, end_us, bytes, samples, object, sample_index, segments, first_segment, gaps)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (track_id, start_us) do nothing";
+    const BYTES: &str = "update track set bytes = bytes + $2 where id = $1";
     let query = sqlx::query(SQL).bind(track.as_str()).bind(c.start.0).bind(c.end.0).bind(c.bytes).bind(c.samples);
     let query = query.bind(&c.object).bind(&c.index).bind(c.segments).bind(c.place.first_segment).bind(c.place.gaps);
-    query.execute(tx).await.or_broken()?;
+    if query.execute(&mut *tx).await.or_broken()?.rows_affected() == 1 {
+        sqlx::query(BYTES).bind(track.as_str()).bind(c.bytes).execute(tx).await.or_broken()?;
+    }
     Ok(())
 }

@@ -18,6 +18,7 @@ struct VideoRow {
     length_us: i64,
     bytes: i64,
     stream_id: String,
+    keep: bool,
     created_at_us: i64,
 }
 
@@ -48,6 +49,7 @@ impl VideoRow {
             length: Span(self.length_us),
             bytes: self.bytes,
             stream_id: self.stream_id,
+            keep: self.keep,
             created_at: WallTime(self.created_at_us),
             parts,
         })
@@ -98,5 +100,12 @@ pub async fn insert(tx: &mut Tx, v: &Video) -> Result<()> {
         let query = sqlx::query(PART).bind(v.id.as_str()).bind(position as i64).bind(part.track_id.as_str());
         query.bind(part.range.start().0).bind(part.range.end().0).execute(&mut *tx).await.or_broken()?;
     }
+    Ok(())
+}
+
+/// What is not given stays as it was.
+pub async fn update(tx: &mut Tx, id: &VideoId, name: Option<&str>, keep: Option<bool>) -> Result<()> {
+    const SQL: &str = "update video set name = coalesce($2, name), keep = coalesce($3, keep) where id = $1";
+    sqlx::query(SQL).bind(id.as_str()).bind(name).bind(keep).execute(tx).await.or_broken()?;
     Ok(())
 }

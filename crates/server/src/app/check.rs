@@ -1,5 +1,5 @@
-//! Whether what is stored is whole: every row's object is there and as long as its index says, every video's ranges were recorded, and
-//! what lies on the disk is spoken of. It reads only, beside a running server too: what such a one is about to do is not damage.
+//! Whether what is stored is whole: every row's object is there and as long as its index says, every asset's ranges were recorded, no row
+//! speaks of one that is gone, and what lies on the disk is spoken of. It reads only, beside a running server too: what such a one is about to do is not damage.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -23,6 +23,8 @@ pub struct Report {
     pub samples: u64,
     /// Chunks in journals.
     pub unsealed: usize,
+    /// Objects that were deleted and wait for the sweeper, and their bytes.
+    pub waiting: (i64, i64),
     /// Old enough to be removed.
     pub orphans: Vec<StoredObject>,
     /// Worth knowing, and no harm.
@@ -42,14 +44,31 @@ pub async fn check(data_dir: &Path, deep: bool, now: WallTime) -> Result<Report>
     // Objects before rows: what is sealed in between is then known twice rather than not at all.
     let stored: HashMap<String, StoredObject> = objects.list().await?.into_iter().map(|o| (o.key.clone(), o)).collect();
     check_chunks(&audit, &objects, &stored, deep, &mut report).await?;
-    for (video, track) in audit.list_empty_parts().await? {
-        report.damage.push(format!("video {video}: nothing is recorded of its part of track {track}"));
-    }
+    check_rows(&audit, &mut report).await?;
+    report.waiting = audit.waiting_objects().await?;
     let known = audit.known_objects().await?;
     let is_orphan = |o: &StoredObject| !known.contains(&o.key) && !unsealed.contains(&o.key);
-    report.orphans = stored.into_values().filter(|o| is_orphan(o) && now - o.written > ORPHAN_AFTER).collect();
+    for orphan in stored.into_values().filter(|o| is_orphan(o) && now - o.written > ORPHAN_AFTER) {
+        // The sweeper may have taken it since the objects were listed.
+        if objects.exists(&orphan.key).await? {
+            report.orphans.push(orphan);
+        }
+    }
     report.orphans.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(report)
+}
+
+async fn check_rows(audit: &Audit, report: &mut Report) -> Result<()> {
+    for (asset, track) in audit.list_empty_parts().await? {
+        report.damage.push(format!("asset {asset}: nothing is recorded of its part of track {track}"));
+    }
+    for (table, parent, count) in audit.list_orphan_rows().await? {
+        report.damage.push(format!("orphan rows: {count} of table {table} speak of a {parent} that is not there"));
+    }
+    for (track, says, has) in audit.list_miscounted_tracks().await? {
+        report.damage.push(format!("track {track}: its row says {says} bytes, its chunks have {has}"));
+    }
+    Ok(())
 }
 
 /// Removes what the report calls orphans; how many.

@@ -1,9 +1,9 @@
 //! Collections: made, renamed, deleted; and the default one, which every user has.
 
 use vitascope_model::account::Scope;
-use vitascope_model::collection::Collection;
+use vitascope_model::collection::{Collection, Retention};
 use vitascope_model::id::{CollectionId, UserId};
-use vitascope_model::{Error, Result};
+use vitascope_model::{Error, Result, Span};
 use vitascope_store::collection;
 
 use super::{App, mint};
@@ -14,6 +14,17 @@ pub struct Wishes {
     pub name: Option<String>,
     pub description: Option<String>,
     pub is_public: Option<bool>,
+    pub max_bytes: Option<Option<i64>>,
+    pub max_age: Option<Option<Span>>,
+}
+
+impl Wishes {
+    fn retention(&self, before: Retention) -> Retention {
+        Retention {
+            max_bytes: self.max_bytes.unwrap_or(before.max_bytes),
+            max_age: self.max_age.unwrap_or(before.max_age),
+        }
+    }
 }
 
 /// The collection that a client names: by its id, or as `default`.
@@ -47,6 +58,7 @@ async fn default_of_user(app: &App, user: &UserId) -> Result<Collection> {
         is_public: false,
         is_default: true,
         created_at: app.now(),
+        retention: Retention::default(),
     };
     app.store.write(move |tx| Box::pin(async move { collection::insert(tx, &made).await })).await?;
     // Another request may have been quicker: the row that is there is the right one.
@@ -54,6 +66,7 @@ async fn default_of_user(app: &App, user: &UserId) -> Result<Collection> {
 }
 
 pub async fn create(app: &App, user: &UserId, wishes: Wishes) -> Result<Collection> {
+    let retention = wishes.retention(Retention::default());
     let name = wishes.name.filter(|n| !n.trim().is_empty()).ok_or_else(|| Error::invalid("name is required"))?;
     let made = Collection {
         id: mint!(app, CollectionId),
@@ -63,6 +76,7 @@ pub async fn create(app: &App, user: &UserId, wishes: Wishes) -> Result<Collecti
         is_public: wishes.is_public.unwrap_or(false),
         is_default: false,
         created_at: app.now(),
+        retention,
     };
     let row = made.clone();
     app.store.write(move |tx| Box::pin(async move { collection::insert(tx, &row).await })).await?;
@@ -71,6 +85,7 @@ pub async fn create(app: &App, user: &UserId, wishes: Wishes) -> Result<Collecti
 
 pub async fn update(app: &App, user: &UserId, mut found: Collection, wishes: Wishes) -> Result<Collection> {
     only_owner(user, &found)?;
+    found.retention = wishes.retention(found.retention);
     if let Some(name) = wishes.name {
         found.name = name;
     }

@@ -99,6 +99,7 @@ pub async fn drop_range(app: &App, track: &TrackId, range: TimeRange) -> Result<
     let dropped =
         app.store.write(move |tx| Box::pin(async move { deletion::drop_range(tx, &id, range, now).await })).await?;
     app.sweep_bell.notify_one();
+    app.plans.forget();
     Ok(dropped)
 }
 

@@ -152,13 +152,13 @@ fn make(app: &App, material: Material) -> Result<Made> {
         let id = mint!(app, VideoId);
         let plays = plays(Piece::Video { id: id.clone() });
         let stream_id = plays.id.clone();
-        let made = Video { id, owner, collection_id, name, length, bytes, stream_id, created_at, parts };
+        let made = Video { id, owner, collection_id, name, length, bytes, stream_id, keep: false, created_at, parts };
         Made { asset: Asset::Video(made), plays }
     } else {
         let id = mint!(app, AudioId);
         let plays = plays(Piece::Audio { id: id.clone() });
         let stream_id = plays.id.clone();
-        let made = Audio { id, owner, collection_id, name, length, bytes, stream_id, created_at, parts };
+        let made = Audio { id, owner, collection_id, name, length, bytes, stream_id, keep: false, created_at, parts };
         Made { asset: Asset::Audio(made), plays }
     })
 }

@@ -2,6 +2,7 @@
 //! Nothing here knows a request or a response; `http`, `rtsp`, `live`, `jobs` and `events` call it.
 
 pub mod account;
+pub mod asset;
 pub mod capture;
 pub mod check;
 pub mod collection;
@@ -12,6 +13,7 @@ pub mod live_edge;
 pub mod live_index;
 pub mod playback;
 pub mod recording;
+pub mod retention;
 pub mod rtstream;
 pub mod space;
 pub mod stream;

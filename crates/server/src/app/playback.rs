@@ -30,6 +30,11 @@ impl PlanCache {
         kept.iter().find(|(key, _)| key == id).map(|(_, plan)| plan.clone())
     }
 
+    /// When a part of what they play went.
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn keep(&self, id: &str, plan: &Arc<Plan>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(key, _)| key != id);
@@ -66,10 +71,10 @@ async fn tracks_of(app: &App, piece: &Piece) -> Result<(Option<TrackView>, Optio
         Piece::RtStream { id, range } => {
             let track = app.store.find_rtstream_track(id).await?;
             let track = track.ok_or_else(|| Error::not_found(format_args!("a recording of rtstream {id}")))?;
-            if track.kept_from.is_some_and(|kept| range.end() <= kept) {
+            let view = view_of(app, &track, *range).await?;
+            if view.chunks.is_empty() && track.kept_from.is_some_and(|kept| range.start() < kept) {
                 return Err(Error::gone("what this stream plays is not kept any more"));
             }
-            let view = view_of(app, &track, *range).await?;
             let (video, audio) = if track.kind == MediaKind::Video { (Some(view), None) } else { (None, Some(view)) };
             Ok((video, audio, *range))
         }

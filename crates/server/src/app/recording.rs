@@ -54,6 +54,7 @@ pub async fn open_track(app: &App, rtstream: &RtStream) -> Result<Track> {
     let made = Track {
         id: mint!(app, TrackId),
         owner: rtstream.owner.clone(),
+        collection_id: rtstream.collection_id.clone(),
         rtstream_id: Some(rtstream.id.clone()),
         session_id: rtstream.session_id.clone(),
         role: TrackRole::Source,
@@ -70,10 +71,11 @@ pub async fn open_mix_track(app: &App, session: &CaptureSessionId) -> Result<Tra
         return reopen(app, found).await;
     }
     let found = app.store.find_session(session).await?;
-    let owner = found.ok_or_else(|| Error::not_found(format_args!("capture session {session}")))?.owner;
+    let found = found.ok_or_else(|| Error::not_found(format_args!("capture session {session}")))?;
     let made = Track {
         id: mint!(app, TrackId),
-        owner,
+        owner: found.owner,
+        collection_id: found.collection_id,
         rtstream_id: None,
         session_id: Some(session.clone()),
         role: TrackRole::Mix,

@@ -12,6 +12,7 @@ use super::App;
 pub struct Wishes {
     pub name: Option<String>,
     pub sample_rate: Option<i64>,
+    pub keep: Option<bool>,
 }
 
 pub async fn update(app: &App, found: &RtStream, wishes: Wishes) -> Result<()> {
@@ -20,7 +21,7 @@ pub async fn update(app: &App, found: &RtStream, wishes: Wishes) -> Result<()> {
     app.store
         .write(move |tx| {
             Box::pin(async move {
-                rtstream::update(tx, &renamed.id, wishes.name.as_deref(), wishes.sample_rate).await?;
+                rtstream::update(tx, &renamed.id, wishes.name.as_deref(), wishes.sample_rate, wishes.keep).await?;
                 // The player's page bears the name.
                 stream::insert(tx, &live, now).await
             })

@@ -5,11 +5,14 @@
 use serde_json::{Value, json};
 use vitascope_model::WallTime;
 use vitascope_model::capture::{CaptureSession, Channel, SessionState};
+use vitascope_model::collection::Limit;
 use vitascope_model::event::{Audience, Event, Frame, Webhook};
 use vitascope_model::health::ChannelHealth;
-use vitascope_model::id::{ConnectionId, EventId};
+use vitascope_model::id::{ConnectionId, EventId, RtStreamId};
 use vitascope_model::live_index::{IndexRecord, LiveIndex};
 use vitascope_model::rtstream::RtStream;
+use vitascope_model::stream::AssetId;
+use vitascope_store::retention::{Gone, Shelf};
 
 use crate::app::export::{Exported, Outcome};
 use crate::app::{App, stream};
@@ -90,6 +93,42 @@ pub(crate) fn session_news(session: &CaptureSession, what: &str, data: Value, id
         at,
         frame,
         webhook,
+    }
+}
+
+/// Retention let something of a collection go.
+pub(crate) fn storage_dropped(
+    shelf: &Shelf,
+    gone: &Gone,
+    cut: WallTime,
+    limit: Limit,
+    id: EventId,
+    at: WallTime,
+) -> Event {
+    let name = "storage.deleted".to_owned();
+    let frame = json!({
+        "channel": "storage",
+        "event": name,
+        "event_id": id.as_str(),
+        "timestamp": at.to_string(),
+        "data": {
+            "reason": limit.as_str(),
+            "collection_id": shelf.collection.as_str(),
+            "before": cut.to_string(),
+            "bytes": gone.dropped.bytes,
+            "assets": gone.assets.iter().map(AssetId::as_str).collect::<Vec<_>>(),
+            "rtstreams": gone.rtstreams.iter().map(RtStreamId::as_str).collect::<Vec<_>>(),
+        },
+    });
+    Event {
+        id,
+        owner: shelf.owner.clone(),
+        collection_id: Some(shelf.collection.clone()),
+        session_id: None,
+        name,
+        at,
+        frame: Some(Frame { text: frame.to_string(), to: Audience::Account }),
+        webhook: None,
     }
 }
 

@@ -10,9 +10,10 @@ use vitascope_model::stream::Audio;
 use vitascope_model::{Error, Span, WallTime};
 
 use super::error::ApiError;
-use super::extract::{Owner, Query, collection_of};
+use super::extract::{self, Owner, Query, check_name, collection_of};
 use super::reply::{Answer, Reply};
 use super::router::Routes;
+use crate::app::asset::{Wishes, update_audio as update};
 use crate::app::playback::{plan_of, segment};
 use crate::app::{App, deletion, stream};
 
@@ -23,6 +24,7 @@ pub(super) fn routes() -> Routes {
     Routes::new()
         .get("/audio", list_audios)
         .get("/audio/{audio}", show_audio)
+        .patch("/audio/{audio}", update_audio)
         .delete("/audio/{audio}", delete_audio)
         .post("/audio/{audio}/generate_url", sign_url)
         .open("/signed/{expires}/{mac}/{stream}/audio.m4a", signed_file)
@@ -37,6 +39,7 @@ struct AudioView {
     length: f64,
     size: String,
     user_id: String,
+    keep: bool,
     created_at: String,
     stream_url: String,
     player_url: String,
@@ -50,6 +53,7 @@ fn view(app: &App, a: &Audio) -> AudioView {
         length: a.length.to_seconds(),
         size: a.bytes.to_string(),
         user_id: a.owner.to_string(),
+        keep: a.keep,
         created_at: a.created_at.to_string(),
         stream_url: app.config.url(&stream::asset_playlist_path(&a.stream_id)),
         player_url: app.config.url(&stream::player_path(&a.stream_id)),
@@ -74,6 +78,25 @@ async fn list_audios(State(app): State<App>, Owner(scope): Owner, Query(query): 
 async fn show_audio(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
     let audio = app.store.get_audio(&scope, &id.parse()?).await?;
     Ok(Reply::ok(view(&app, &audio)))
+}
+
+#[derive(Deserialize)]
+struct UpdateRequest {
+    name: Option<String>,
+    keep: Option<bool>,
+}
+
+async fn update_audio(
+    State(app): State<App>,
+    Owner(scope): Owner,
+    Path(id): Path<String>,
+    extract::Body(request): extract::Body<UpdateRequest>,
+) -> Answer {
+    let found = app.store.get_audio(&scope, &id.parse()?).await?;
+    check_name(request.name.as_ref())?;
+    update(&app, &found, Wishes { name: request.name, keep: request.keep }).await?;
+    let changed = app.store.get_audio(&scope, &found.id).await?;
+    Ok(Reply::ok(view(&app, &changed)))
 }
 
 async fn delete_audio(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {

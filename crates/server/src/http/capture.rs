@@ -14,7 +14,7 @@ use super::reply::{Answer, Reply};
 use super::router::Routes;
 use crate::app::account::{self, Caller, mint_token};
 use crate::app::capture::{NewChannel, NewSession, Start, create, start, stop};
-use crate::app::{App, deletion};
+use crate::app::{App, deletion, retention};
 use crate::live::health;
 
 /// The Python SDK asks for no page and expects all; so many are all that any screen shows.
@@ -29,6 +29,7 @@ pub(super) fn routes() -> Routes {
         .post("/collection/{collection}/capture/session", create_session)
         .get("/collection/{collection}/capture/session", list_sessions)
         .get("/collection/{collection}/capture/session/{session}", show_session)
+        .patch("/collection/{collection}/capture/session/{session}", update_session)
         .delete("/collection/{collection}/capture/session/{session}", delete_session)
         .post("/capture/session/token", create_token)
         .delete("/capture/session/token/{token}", revoke_token)
@@ -131,6 +132,26 @@ async fn may_read(app: &App, caller: &Caller, id: &CaptureSessionId) -> Result<b
         None => Ok(true),
         Some(hash) => app.store.session_started_by(id, hash).await,
     }
+}
+
+#[derive(Deserialize)]
+struct UpdateRequest {
+    keep: Option<bool>,
+}
+
+/// Ours: whether retention leaves alone what it recorded. As for reading, the collection in the path is not looked at.
+async fn update_session(
+    State(app): State<App>,
+    Owner(scope): Owner,
+    Path((_, id)): Path<(String, String)>,
+    Body(request): Body<UpdateRequest>,
+) -> Answer {
+    let session = app.store.get_session(&scope, &id.parse()?).await?;
+    if let Some(keep) = request.keep {
+        retention::keep_session(&app, &session, keep).await?;
+    }
+    let changed = app.store.get_session(&scope, &session.id).await?;
+    Ok(Reply::ok(view(&app, changed).await?))
 }
 
 /// No SDK has this call; users ask for it. As for reading, the collection in the path is not looked at.

@@ -18,6 +18,9 @@ use crate::app::{App, collection};
 /// The largest JSON body; timelines of an editor reach megabytes.
 const MAX_BODY: usize = 10 << 20;
 
+/// A name for people; a device's is far shorter.
+const LONGEST_NAME: usize = 200;
+
 /// The holder of an API key, and what it opens.
 pub(super) struct Owner(pub(super) Scope);
 
@@ -102,6 +105,21 @@ impl<'de> Deserialize<'de> for Whole {
         });
         whole.map(Whole).ok_or_else(|| serde::de::Error::custom(format!("{number} is not a whole number")))
     }
+}
+
+/// A key that stands there, if only as null: told apart from one that does not (with `default`).
+pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// A name that people read, if one is given.
+pub(super) fn check_name(name: Option<&String>) -> Result<(), Error> {
+    if name.is_some_and(|n| n.trim().is_empty() || n.chars().count() > LONGEST_NAME) {
+        return Err(Error::invalid(format!("name must have 1 to {LONGEST_NAME} characters")));
+    }
+    Ok(())
 }
 
 /// The query string.

@@ -47,6 +47,10 @@ async fn check_path(app: &App, scope: &Scope, params: &[(&str, &str)]) -> Result
         app.store.get_video(scope, &id.parse()?).await?;
         is_placed = true;
     }
+    if let Some(id) = named("audio") {
+        app.store.get_audio(scope, &id.parse()?).await?;
+        is_placed = true;
+    }
     if let Some(id) = named("job") {
         app.store.get_job(scope, &id.parse()?).await?;
         is_placed = true;

@@ -8,17 +8,16 @@ use vitascope_model::stream::Piece;
 use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
 use vitascope_store::rtstream::{RtStreamField, RtStreamFilter, RtStreamOrder};
 
-use super::extract::{Body, Owner, Query};
+use super::extract::{Body, Owner, Query, check_name};
 use super::reply::{Answer, Reply};
 use super::router::Routes;
 use crate::app::rtstream::{Wishes, start, stop, update};
 use crate::app::stream::Words;
 use crate::app::{App, deletion, playback, stream};
+use crate::live::health;
 
 /// A client's clock may be so far ahead of ours.
 const CLOCKS_DIFFER: Span = Span::seconds(60);
-/// A name for people; a device's is far shorter.
-const LONGEST_NAME: usize = 200;
 
 pub(super) fn routes() -> Routes {
     Routes::new()
@@ -42,15 +41,20 @@ struct RtStreamView {
     sample_rate: i64,
     media_types: [&'static str; 1],
     store: bool,
+    keep: bool,
+    /// On the disk; the open end of a recording is not counted.
+    bytes: i64,
+    bytes_per_hour: Option<u64>,
+    kept_from: Option<String>,
     created_at: String,
     stream_url: String,
     player_url: String,
 }
 
 /// Its `stream_url` is the live edge.
-fn view(app: &App, r: RtStream) -> RtStreamView {
-    let live = stream::live_of(app, &r);
-    RtStreamView {
+async fn view(app: &App, r: RtStream) -> Result<RtStreamView> {
+    let (live, holding) = (stream::live_of(app, &r), app.store.find_holding(&r.id).await?.unwrap_or_default());
+    Ok(RtStreamView {
         id: r.id.to_string(),
         rtstream_id: r.id.to_string(),
         name: r.name,
@@ -61,10 +65,14 @@ fn view(app: &App, r: RtStream) -> RtStreamView {
         sample_rate: r.sample_rate,
         media_types: [r.kind.as_str()],
         store: r.store,
+        keep: r.keep,
+        bytes: holding.bytes,
+        bytes_per_hour: health::bytes_per_hour(app, &r.id, &holding),
+        kept_from: holding.kept_from_us.map(|us| WallTime(us).to_string()),
         created_at: r.created_at.to_string(),
         stream_url: app.config.url(&stream::playlist_path(&live)),
         player_url: app.config.url(&stream::player_path(&live.id)),
-    }
+    })
 }
 
 #[derive(Deserialize)]
@@ -90,7 +98,10 @@ async fn list_rtstreams(State(app): State<App>, Owner(scope): Owner, Query(query
     let page = |offset: i64| app.config.url(&format!("/rtstream?{}", query.page(limit, offset)));
     let next = (offset.saturating_add(limit) < count).then(|| page(offset + limit));
     let previous = (offset > 0).then(|| page((offset - limit).max(0)));
-    let views: Vec<RtStreamView> = found.into_iter().map(|r| view(&app, r)).collect();
+    let mut views = Vec::with_capacity(found.len());
+    for rtstream in found {
+        views.push(view(&app, rtstream).await?);
+    }
     Ok(Reply::ok(json!({ "results": views, "count": count, "next": next, "previous": previous })))
 }
 
@@ -126,13 +137,14 @@ impl ListQuery {
 
 async fn show_rtstream(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
     let found = app.store.get_rtstream(&scope, &id.parse()?).await?;
-    Ok(Reply::ok(view(&app, found)))
+    Ok(Reply::ok(view(&app, found).await?))
 }
 
 #[derive(Deserialize)]
 struct UpdateRequest {
     name: Option<String>,
     sample_rate: Option<i64>,
+    keep: Option<bool>,
 }
 
 async fn update_rtstream(
@@ -142,15 +154,14 @@ async fn update_rtstream(
     Body(request): Body<UpdateRequest>,
 ) -> Answer {
     let found = app.store.get_rtstream(&scope, &id.parse()?).await?;
-    if request.name.as_ref().is_some_and(|n| n.trim().is_empty() || n.chars().count() > LONGEST_NAME) {
-        return Err(Error::invalid(format!("name must have 1 to {LONGEST_NAME} characters")).into());
-    }
+    check_name(request.name.as_ref())?;
     if request.sample_rate.is_some_and(|rate| !(1..=240).contains(&rate)) {
         return Err(Error::invalid("sample_rate must be between 1 and 240 frames a second").into());
     }
-    update(&app, &found, Wishes { name: request.name, sample_rate: request.sample_rate }).await?;
+    let UpdateRequest { name, sample_rate, keep } = request;
+    update(&app, &found, Wishes { name, sample_rate, keep }).await?;
     let changed = app.store.get_rtstream(&scope, &found.id).await?;
-    Ok(Reply::ok(view(&app, changed)))
+    Ok(Reply::ok(view(&app, changed).await?))
 }
 
 #[derive(Deserialize)]
@@ -171,7 +182,7 @@ async fn switch_rtstream(
         _ => return Err(Error::invalid("action must be start or stop").into()),
     }
     let changed = app.store.get_rtstream(&scope, &found.id).await?;
-    Ok(Reply::ok(view(&app, changed)))
+    Ok(Reply::ok(view(&app, changed).await?))
 }
 
 /// No SDK has this call; users ask for it.

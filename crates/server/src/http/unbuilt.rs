@@ -29,7 +29,6 @@ async fn not_built(_: Owner) -> ApiError {
 
 pub(super) const OPERATIONS: &[Operation] = &[
     ("GET", "/assets"),
-    ("PATCH", "/audio/{audio}"),
     ("GET", "/audio/{audio}/transcription"),
     ("POST", "/audio/{audio}/transcription"),
     ("GET", "/billing/auto_recharge"),
@@ -103,7 +102,6 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("POST", "/timeline_v2/download"),
     ("POST", "/transcode"),
     ("GET", "/transcode/{job}"),
-    ("PATCH", "/video/{video}"),
     ("POST", "/video/{video}/aggregate"),
     ("POST", "/video/{video}/ask"),
     ("POST", "/video/{video}/clip"),

@@ -5,13 +5,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use vitascope_model::stream::Video;
 
-use super::extract::{Owner, Query, collection_of};
+use super::extract::{Body, Owner, Query, check_name, collection_of};
 use super::reply::{Answer, Reply};
 use super::router::Routes;
+use crate::app::asset::{Wishes, update_video as update};
 use crate::app::{App, deletion, stream};
 
 pub(super) fn routes() -> Routes {
-    Routes::new().get("/video", list_videos).get("/video/{video}", show_video).delete("/video/{video}", delete_video)
+    Routes::new()
+        .get("/video", list_videos)
+        .get("/video/{video}", show_video)
+        .patch("/video/{video}", update_video)
+        .delete("/video/{video}", delete_video)
 }
 
 /// compat: `length` is never null (the Python SDK reads it as a float), and `thumbnail` stands beside `thumbnail_url`.
@@ -28,6 +33,7 @@ struct VideoView {
     thumbnail_url: Option<String>,
     thumbnail: Option<String>,
     user_id: String,
+    keep: bool,
     created_at: String,
 }
 
@@ -44,6 +50,7 @@ fn view(app: &App, v: &Video) -> VideoView {
         thumbnail_url: None,
         thumbnail: None,
         user_id: v.owner.to_string(),
+        keep: v.keep,
         created_at: v.created_at.to_string(),
     }
 }
@@ -66,6 +73,25 @@ async fn list_videos(State(app): State<App>, Owner(scope): Owner, Query(query): 
 async fn show_video(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
     let video = app.store.get_video(&scope, &id.parse()?).await?;
     Ok(Reply::ok(view(&app, &video)))
+}
+
+#[derive(Deserialize)]
+struct UpdateRequest {
+    name: Option<String>,
+    keep: Option<bool>,
+}
+
+async fn update_video(
+    State(app): State<App>,
+    Owner(scope): Owner,
+    Path(id): Path<String>,
+    Body(request): Body<UpdateRequest>,
+) -> Answer {
+    let found = app.store.get_video(&scope, &id.parse()?).await?;
+    check_name(request.name.as_ref())?;
+    update(&app, &found, Wishes { name: request.name, keep: request.keep }).await?;
+    let changed = app.store.get_video(&scope, &found.id).await?;
+    Ok(Reply::ok(view(&app, &changed)))
 }
 
 /// The collection that some clients name in the query does not matter: the owner does.

@@ -12,7 +12,7 @@ use vitascope_model::health::{ChannelHealth, ChannelState, FLOOR_DB, SILENCE_DB,
 use vitascope_model::id::{RtStreamId, TrackId};
 use vitascope_model::rtstream::{RtStream, RtStreamState};
 use vitascope_model::{Result, Span, WallTime};
-use vitascope_store::track::Extent;
+use vitascope_store::track::{Extent, Holding};
 
 use super::feed::{Ear, Feed, Heard, tap};
 use crate::app::App;
@@ -254,6 +254,16 @@ pub async fn of_rtstream(app: &App, stream: &RtStream) -> Result<ChannelHealth> 
     Ok(of_rows(state, extent))
 }
 
+/// What an hour of an rtstream takes: as its meter has it while it is live, else by what is stored of it.
+pub fn bytes_per_hour(app: &App, rtstream: &RtStreamId, stored: &Holding) -> Option<u64> {
+    if let Some(meter) = app.ingest.meters.find(rtstream) {
+        return meter.health(app.now()).bytes_per_hour();
+    }
+    let (start_us, end_us) = (stored.start_us?, stored.end_us?);
+    let extent = Extent { start_us, end_us, bytes: stored.bytes, samples: 0 };
+    of_rows(ChannelState::Ended, Some(extent)).bytes_per_hour()
+}
+
 fn of_rows(state: ChannelState, extent: Option<Extent>) -> ChannelHealth {
     let (samples, bytes) = extent.map_or((0, 0), |e| (e.samples as u64, e.bytes as u64));
     ChannelHealth {
@@ -325,6 +335,7 @@ mod tests {
             created_at: START,
             transcription: Transcription::NotConfigured,
             sample_rate: 30,
+            keep: false,
             exported: None,
         };
         Meter { rtstream, reading: Mutex::default() }

@@ -12,12 +12,12 @@ use crate::rtsp::{Live, Talk, clip, frames, live, publish};
 const WHOLE: &str = "/stream?start=1&end=4000000000";
 
 impl Live {
-    async fn delete(&self, path: &str) -> Value {
+    pub(crate) async fn delete(&self, path: &str) -> Value {
         self.server.send("DELETE", path, Some(KEY), None).await.data()
     }
 
     /// A recorded and exported session; the id of its video.
-    async fn exported(&self) -> String {
+    pub(crate) async fn exported(&self) -> String {
         let clip = clip(self.folder.path()).await;
         let (sound, picture) = tokio::join!(publish(&clip, "0:a", &self.urls[0]), publish(&clip, "0:v", &self.urls[1]));
         assert!(sound && picture);
@@ -25,17 +25,17 @@ impl Live {
         self.wait_for("exported").await["exported_video_id"].as_str().unwrap().to_owned()
     }
 
-    async fn status(&self, url: &str) -> u16 {
+    pub(crate) async fn status(&self, url: &str) -> u16 {
         let path = url.strip_prefix(&self.server.app.config.public_url).unwrap_or(url);
         self.server.send("GET", path, None, None).await.status
     }
 
-    fn objects(&self) -> usize {
+    pub(crate) fn objects(&self) -> usize {
         files(&self.server.app.config.data_dir.join("objects"))
     }
 
     /// After the grace, the sweeper leaves so many objects.
-    async fn swept_to(&self, left: impl Fn(usize) -> bool) {
+    pub(crate) async fn swept_to(&self, left: impl Fn(usize) -> bool) {
         self.server.clock.advance(Span::seconds(3601));
         self.server.app.sweep_bell.notify_one();
         for _ in 0..400 {

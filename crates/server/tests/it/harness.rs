@@ -82,6 +82,7 @@ impl TestServer {
             api_key: Some(KEY.to_owned()),
             allow_private_urls: false,
             min_free: 0,
+            retention: Default::default(),
             speech_workers: 1,
             transcribe: None,
             complete: None,
@@ -120,6 +121,10 @@ impl TestServer {
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send("POST", path, Some(KEY), Some(&body.to_string())).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.send("PATCH", path, Some(KEY), Some(&body.to_string())).await
     }
 
     /// A session of the default collection.

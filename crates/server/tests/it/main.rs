@@ -11,6 +11,7 @@ mod jobs;
 mod keys;
 mod live_indexes;
 mod receiver;
+mod retention;
 mod rtsp;
 mod rtsp_faults;
 mod scopes;

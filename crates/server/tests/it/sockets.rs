@@ -143,6 +143,8 @@ async fn who_comes_back_too_late_is_told_what_is_lost() {
     let connection = hello["connection_id"].as_str().unwrap();
     let session = server.create_session(&json!({ "ws_connection_id": connection })).await;
     let first = socket.frame().await;
+    // Ids sort by the millisecond.
+    server.clock.advance(Span::millis(1));
     stop(&server, &session).await;
     let second = socket.frame().await;
     drop(socket);
