@@ -13,6 +13,7 @@ use vitascope_store::{capture, rtstream, track, video};
 
 use crate::harness::TestServer;
 use crate::rtsp::{frames, live};
+use crate::socket::Socket;
 
 const MINUTE: i64 = 60_000_000;
 const T0: i64 = 1_700_000_000_000_000;
@@ -196,7 +197,11 @@ async fn a_full_collection_loses_its_oldest_and_no_other_does() {
     let other = server.recording(&large, 0..30, false).await;
     let stored = async || server.get(&format!("/collection/{small}")).await.data()["stored_bytes"].as_i64().unwrap();
     assert_eq!(stored().await, 2000);
+    let (mut socket, _) = Socket::open(&server, "").await;
     assert!(enforce(&server.app).await.unwrap());
+    let heard = socket.frame().await;
+    assert_eq!((&heard["channel"], &heard["event"]), (&json!("storage"), &json!("storage.deleted")));
+    assert_eq!(heard["data"]["collection_id"], json!(small.as_str()));
     // Both lose what is older than one moment; a fiftieth more goes than must.
     assert_eq!(server.minutes(&first).await, [8, 9]);
     assert_eq!(server.minutes(&second).await, (8..15).collect::<Vec<_>>());
@@ -208,6 +213,19 @@ async fn a_full_collection_loses_its_oldest_and_no_other_does() {
     assert_eq!((&told[0]["data"]["bytes"], &told[0]["data"]["before"]), (&json!(1100), &json!(at(8).to_string())));
     assert!(enforce(&server.app).await.unwrap());
     assert_eq!((server.told().await.len(), stored().await), (1, 900));
+}
+
+#[tokio::test]
+async fn the_days_of_the_server_count_where_a_collection_has_none() {
+    let server = TestServer::start_with(|config| config.retention.max_age = Some(Span(10 * MINUTE))).await;
+    // The clock stands at some moment after these; by it, all but the last ten minutes are too old.
+    server.clock.advance(Span(at(20).0 - server.app.now().0));
+    let default = server.collection(&json!({ "name": "as the server says" })).await;
+    let longer = server.collection(&json!({ "name": "longer", "retention": { "max_days": 1 } })).await;
+    let (short, long) = (server.recording(&default, 0..20, false).await, server.recording(&longer, 0..20, false).await);
+    enforce(&server.app).await.unwrap();
+    assert_eq!(server.minutes(&short).await, (10..20).collect::<Vec<_>>());
+    assert_eq!(server.minutes(&long).await.len(), 20);
 }
 
 #[tokio::test]
