@@ -143,6 +143,11 @@ impl TimeRange {
     pub fn length(self) -> Span {
         self.end - self.start
     }
+
+    /// Whether the two share any time; ranges that only touch do not.
+    pub fn overlaps(self, other: TimeRange) -> bool {
+        self.start < other.end && other.start < self.end
+    }
 }
 
 impl fmt::Display for WallTime {
@@ -157,6 +162,13 @@ impl fmt::Display for WallTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_that_touch_share_no_time() {
+        let range = |start, end| TimeRange::new(WallTime(start), WallTime(end)).unwrap();
+        assert!(range(1, 5).overlaps(range(4, 9)) && range(1, 9).overlaps(range(3, 4)));
+        assert!(!range(1, 5).overlaps(range(5, 9)) && !range(5, 9).overlaps(range(1, 5)));
+    }
 
     #[test]
     fn wall_time_prints_as_rfc_3339_in_utc() {

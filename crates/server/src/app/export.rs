@@ -137,7 +137,12 @@ async fn material_of(
 async fn part_of(app: &App, track: Track, within: Option<TimeRange>) -> Result<Option<(AssetPart, i64)>> {
     let Some(extent) = app.store.track_extent(&track.id).await? else { return Ok(None) };
     let recorded = TimeRange::new(WallTime(extent.start_us), WallTime(extent.end_us));
-    let range = if track.kind == MediaKind::Video { recorded } else { within.or(recorded) };
+    let range = match (recorded, within) {
+        // A crash in the first second may leave sound that ended before the picture began: none of it belongs to the asset.
+        (Some(recorded), Some(whole)) if !recorded.overlaps(whole) => None,
+        (Some(_), Some(whole)) if track.kind != MediaKind::Video => Some(whole),
+        (recorded, _) => recorded,
+    };
     Ok(range.map(|range| (AssetPart { track_id: track.id, range }, extent.bytes)))
 }
 

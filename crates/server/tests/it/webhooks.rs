@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use vitascope_model::Span;
@@ -21,13 +22,15 @@ impl TestServer {
 
     /// The delivery of a session's event once it was tried so often (the outcome is stored a moment after the receiver heard).
     async fn delivery(&self, session: &str, event: &str, attempts: i64) -> Value {
-        for _ in 0..2000 {
+        for _ in 0..1500 {
             let all = self.get(&format!("/collection/default/capture/session/{session}/deliveries")).await.data();
             let mut all = all["deliveries"].as_array().unwrap().iter();
             let found = all.find(|d| d["event"] == event && d["attempts"] == attempts);
             if let Some(found) = found {
                 return found.clone();
             }
+            // The store tells nobody that it is done; half a minute is more than a busy disk takes.
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("{event} was not tried {attempts} times");
     }
