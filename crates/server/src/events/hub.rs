@@ -4,21 +4,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::sync::CancellationToken;
 use vitascope_model::account::Scope;
 use vitascope_model::id::{CollectionId, ConnectionId, UserId};
 use vitascope_store::outbox::{Heard, Told};
 
+use super::queue::{Frame, Outlet, Queue};
 use crate::app::account::{Caller, Pass};
-
-/// A frame as it is queued: text that all who get it share.
-pub type Text = axum::extract::ws::Utf8Bytes;
-
-/// Frames that may wait for a client: at ten a second, over a minute and a half of them.
-pub(super) const QUEUE: usize = 1024;
-/// An interim that would leave less room than this is not queued: the next one says more, and finals need the room.
-const SPARE: usize = QUEUE / 2;
 
 /// Why the server ends a connection, when it ends it at once: whatever is still queued is not sent.
 #[derive(Default)]
@@ -65,16 +57,17 @@ struct Peer {
     id: ConnectionId,
     pass: Pass,
     scope: Scope,
-    queue: mpsc::Sender<Text>,
+    queue: Arc<Queue>,
     ended: Arc<Ended>,
 }
 
-/// One end of a queue. It ends after its last frame when the client was too slow.
-pub(super) struct Queue {
-    pub(super) frames: mpsc::Receiver<Text>,
-    pub(super) ended: Arc<Ended>,
-    /// The newest event that this queue will not bring.
-    pub(super) told: i64,
+/// The server's end of one connection: what is to be sent to it, until the queue overflows.
+pub struct Connection {
+    pub id: ConnectionId,
+    pub queue: Arc<Queue>,
+    /// Events up to this one do not come through the queue: who missed them reads them from the outbox.
+    pub told: i64,
+    pub ended: Arc<Ended>,
 }
 
 #[derive(Default)]
@@ -88,8 +81,14 @@ pub(super) struct Hub {
 
 impl Hub {
     /// Every event after the `told` that is returned comes through the queue, and none before it.
-    pub(super) fn join(&mut self, id: &ConnectionId, heard: &Heard, caller: &Caller) -> Queue {
-        let (queue, frames) = mpsc::channel(QUEUE);
+    pub(super) fn join(
+        &mut self,
+        id: ConnectionId,
+        heard: &Heard,
+        caller: &Caller,
+        outlet: Arc<dyn Outlet>,
+    ) -> Connection {
+        let queue = Arc::new(Queue::new(outlet));
         let ended = Arc::<Ended>::default();
         let Caller { pass, scope, .. } = caller;
         for audience in audiences_of(heard) {
@@ -98,7 +97,7 @@ impl Hub {
             self.audiences.entry(audience.to_owned()).or_default().push(peer);
         }
         self.places.insert(id.clone(), (pass.clone(), heard.clone()));
-        Queue { frames, ended, told: self.told }
+        Connection { id, queue, ended, told: self.told }
     }
 
     pub(super) fn leave(&mut self, id: &ConnectionId) {
@@ -140,37 +139,34 @@ impl Hub {
         self.places.retain(|_, (of, _)| of != pass);
     }
 
-    /// Gives events to all who are to hear them. Rows of one event stand together and share their text.
+    /// Gives events to all who are to hear them. Rows of one event stand together and share their frame.
     pub(super) fn tell(&mut self, events: Vec<Told>) {
-        let mut shared = (0, Text::default());
+        let mut shared = None;
         for told in events {
             self.told = told.seq;
             let (Some(line), Some(frame)) = (told.line, told.frame) else { continue };
-            if shared.0 != told.seq {
-                shared = (told.seq, Text::from(frame));
-            }
-            self.push(&line, Place { owner: &told.owner, collection: told.collection.as_ref() }, &shared.1, 0);
+            let (_, frame) = match shared.take_if(|(seq, _)| *seq == told.seq) {
+                Some(same) => shared.insert(same),
+                None => shared.insert((told.seq, Frame::from(frame))),
+            };
+            self.push(&line, Place { owner: &told.owner, collection: told.collection.as_ref() }, frame);
         }
     }
 
     /// Gives a frame to those of a line that have room.
-    pub(super) fn tell_interim(&mut self, line: &str, at: Place<'_>, frame: &Text) {
-        self.push(line, at, frame, SPARE);
+    pub(super) fn tell_interim(&self, line: &str, at: Place<'_>, frame: &Frame) {
+        self.listeners(line, at).for_each(|peer| peer.queue.push_interim(frame));
     }
 
-    fn push(&mut self, audience: &str, at: Place<'_>, frame: &Text, spare: usize) {
-        let Some(peers) = self.audiences.get(audience) else { return };
-        let mut slow = Vec::new();
-        for peer in peers.iter().filter(|p| at.is_in(&p.scope)) {
-            if spare > 0 && peer.queue.capacity() <= spare {
-                continue;
-            }
-            if let Err(TrySendError::Full(_)) = peer.queue.try_send(frame.clone()) {
-                tracing::warn!(connection.id = %peer.id, "a socket is too slow and is ended");
-                slow.push(peer.id.clone());
-            }
-        }
+    fn listeners(&self, audience: &str, at: Place<'_>) -> impl Iterator<Item = &Peer> {
+        self.audiences.get(audience).into_iter().flatten().filter(move |peer| at.is_in(&peer.scope))
+    }
+
+    fn push(&mut self, audience: &str, at: Place<'_>, frame: &Frame) {
+        let slow = self.listeners(audience, at).filter(|peer| !peer.queue.push(frame));
+        let slow: Vec<ConnectionId> = slow.map(|peer| peer.id.clone()).collect();
         for id in slow {
+            tracing::warn!(connection.id = %id, "a socket is too slow and is ended");
             self.leave(&id);
         }
     }
@@ -188,6 +184,7 @@ fn audiences_of(heard: &Heard) -> impl Iterator<Item = &str> {
 mod tests {
     use vitascope_model::WallTime;
 
+    use super::super::queue::{Busy, Next, QUEUE, SPARE};
     use super::*;
 
     fn collection(n: u8) -> CollectionId {
@@ -203,19 +200,19 @@ mod tests {
     }
 
     /// A client with a queue of its own on line `line`.
-    fn join(hub: &mut Hub, n: u8, line: u8, scope: Scope) -> Queue {
+    fn join(hub: &mut Hub, n: u8, line: u8, scope: Scope) -> Connection {
         let heard = Heard { owner: scope.user().clone(), line: connection(line), whole_account: scope.is_whole() };
         let caller = Caller { scope, pass: Pass::Key(n.to_string()), end_user_id: None };
-        hub.join(&connection(n), &heard, &caller)
+        hub.join(connection(n), &heard, &caller, Arc::new(Busy))
     }
 
     fn told(seq: i64, owner: UserId, collection: Option<CollectionId>, line: &str) -> Told {
         Told { seq, owner, collection, line: Some(line.to_owned()), frame: Some(format!("event {seq}")) }
     }
 
-    fn taken(queue: &mut Queue) -> String {
+    fn taken(connection: &Connection) -> String {
         let mut texts = Vec::new();
-        while let Ok(text) = queue.frames.try_recv() {
+        while let Some(Next::Send(text)) = connection.queue.take() {
             texts.push(text.to_string());
         }
         texts.join(", ")
@@ -224,9 +221,9 @@ mod tests {
     #[test]
     fn events_reach_the_line_and_the_account_of_their_owner_and_only_who_may_see_them() {
         let mut hub = Hub::default();
-        let mut mine = join(&mut hub, 1, 1, Scope::whole(user(1)));
-        let mut stranger = join(&mut hub, 2, 2, Scope::whole(user(2)));
-        let mut bound = join(&mut hub, 3, 3, Scope::of_collections(user(1), vec![collection(1)]));
+        let mine = join(&mut hub, 1, 1, Scope::whole(user(1)));
+        let stranger = join(&mut hub, 2, 2, Scope::whole(user(2)));
+        let bound = join(&mut hub, 3, 3, Scope::of_collections(user(1), vec![collection(1)]));
         let line = |n| connection(n).to_string();
         hub.tell(vec![
             told(1, user(1), Some(collection(2)), &line(1)),
@@ -235,47 +232,48 @@ mod tests {
             told(4, user(1), Some(collection(1)), &line(3)),
             told(5, user(1), Some(collection(2)), &line(3)),
         ]);
-        let heard = [&mut mine, &mut stranger, &mut bound].map(taken);
+        let heard = [&mine, &stranger, &bound].map(taken);
         assert_eq!(heard, ["event 1, event 2", "", "event 4"]);
         // A key that is bound to other collections later hears of those.
         hub.renew(&Pass::Key("3".into()), &Scope::of_collections(user(1), vec![collection(2)]));
         hub.tell(vec![told(6, user(1), Some(collection(2)), &line(3)), told(7, user(1), None, user(1).as_str())]);
-        assert_eq!(taken(&mut bound), "event 6");
+        assert_eq!(taken(&bound), "event 6");
     }
 
     #[test]
     fn a_full_queue_ends_its_connection_and_holds_up_no_other() {
         let mut hub = Hub::default();
         let scope = Scope::whole(user(1));
-        let (mut slow, mut quick) = (join(&mut hub, 7, 1, scope.clone()), join(&mut hub, 8, 1, scope));
+        let (slow, quick) = (join(&mut hub, 7, 1, scope.clone()), join(&mut hub, 8, 1, scope));
         for seq in 1..=QUEUE as i64 + 1 {
             hub.tell(vec![told(seq, user(1), None, connection(1).as_str())]);
-            assert_eq!(quick.frames.try_recv().unwrap(), format!("event {seq}"));
+            assert_eq!(taken(&quick), format!("event {seq}"));
         }
         assert_eq!(hub.count(), 1);
         for seq in 1..=QUEUE {
-            assert_eq!(slow.frames.try_recv().unwrap(), format!("event {seq}"), "what is queued still comes");
+            let next = Next::Send(format!("event {seq}").into());
+            assert_eq!(slow.queue.take(), Some(next), "what is queued still comes");
         }
-        assert!(slow.frames.is_closed() && slow.frames.try_recv().is_err() && slow.ended.why.get().is_none());
+        assert!(slow.queue.take() == Some(Next::TooSlow) && slow.ended.why.get().is_none());
     }
 
     #[test]
     fn interims_leave_room_for_finals() {
         let mut hub = Hub::default();
-        let queue = join(&mut hub, 7, 1, Scope::whole(user(1)));
+        let client = join(&mut hub, 7, 1, Scope::whole(user(1)));
         let (owner, here) = (user(1), collection(1));
         for _ in 0..2 * QUEUE {
             let at = Place { owner: &owner, collection: Some(&here) };
-            hub.tell_interim(connection(1).as_str(), at, &Text::from("so far"));
+            hub.tell_interim(connection(1).as_str(), at, &Frame::from("so far".to_owned()));
         }
-        assert_eq!((queue.frames.len(), hub.count()), (QUEUE - SPARE, 1));
+        assert_eq!((client.queue.len(), hub.count()), (QUEUE - SPARE, 1));
     }
 
     #[test]
     fn who_is_dismissed_is_gone_from_everywhere() {
         let mut hub = Hub::default();
-        let queue = join(&mut hub, 7, 1, Scope::whole(user(1)));
+        let client = join(&mut hub, 7, 1, Scope::whole(user(1)));
         hub.dismiss(&Pass::Key("7".into()), "revoked");
-        assert_eq!((hub.count(), hub.audiences.len(), queue.ended.why.get().unwrap().as_str()), (0, 0, "revoked"));
+        assert_eq!((hub.count(), hub.audiences.len(), client.ended.why.get().unwrap().as_str()), (0, 0, "revoked"));
     }
 }

@@ -4,14 +4,16 @@
 pub(crate) mod frames;
 mod hub;
 mod passes;
+mod queue;
 mod relay;
 mod signature;
 mod sockets;
 mod webhook;
 
-pub use hub::{Ended, Place, Text};
+pub use hub::{Connection, Ended, Place};
 pub use passes::run as run_passes;
+pub use queue::{Next, Outlet, Taken};
 pub use relay::{begin, run as run_relay};
 pub use signature::secret_of;
-pub use sockets::{Connection, Sockets};
+pub use sockets::Sockets;
 pub use webhook::run as run_webhooks;

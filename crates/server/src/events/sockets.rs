@@ -4,13 +4,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use vitascope_model::account::Scope;
 use vitascope_model::id::ConnectionId;
 use vitascope_model::{Span, WallTime};
 use vitascope_store::outbox::{Heard, Told};
 
-use super::hub::{Ended, Hub, Place, Text};
+use super::hub::{Connection, Hub, Place};
+use super::queue::{Frame, Outlet};
 use crate::app::App;
 use crate::app::account::{Caller, Pass};
 use crate::random;
@@ -36,15 +37,6 @@ impl Default for Sockets {
     fn default() -> Self {
         Sockets { tickets: Mutex::default(), hub: Mutex::default(), told: watch::Sender::new(0) }
     }
-}
-
-/// The server's end of one connection: what is to be sent to it, until it is dropped or the queue overflows.
-pub struct Connection {
-    pub id: ConnectionId,
-    pub frames: mpsc::Receiver<Text>,
-    /// Events up to this one do not come through the queue: who missed them reads them from the outbox.
-    pub told: i64,
-    pub ended: Arc<Ended>,
 }
 
 impl Sockets {
@@ -74,9 +66,8 @@ impl Sockets {
     }
 
     /// From now on the connection is told what it is to hear.
-    pub fn join(&self, id: ConnectionId, heard: &Heard, caller: &Caller) -> Connection {
-        let queue = self.hub().join(&id, heard, caller);
-        Connection { id, frames: queue.frames, told: queue.told, ended: queue.ended }
+    pub fn join(&self, id: ConnectionId, heard: &Heard, caller: &Caller, outlet: Arc<dyn Outlet>) -> Connection {
+        self.hub().join(id, heard, caller, outlet)
     }
 
     pub(super) fn passes(&self) -> HashSet<Pass> {
@@ -121,9 +112,9 @@ impl Sockets {
 
     /// Tells what is not kept, at most once.
     pub fn tell_interim(&self, at: Place<'_>, lines: &[ConnectionId], frame: String) {
-        let (text, mut hub) = (Text::from(frame), self.hub());
+        let (frame, hub) = (Frame::from(frame), self.hub());
         for line in lines {
-            hub.tell_interim(line.as_str(), at, &text);
+            hub.tell_interim(line.as_str(), at, &frame);
         }
     }
 

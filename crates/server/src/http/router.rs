@@ -16,6 +16,7 @@ use tracing::Instrument;
 use vitascope_model::error::Context;
 use vitascope_model::{Error, Result};
 
+use super::door::{Door, WireEnd};
 use super::error::ApiError;
 use super::guard::guard;
 use crate::app::App;
@@ -127,8 +128,8 @@ fn router(app: App) -> Router {
 pub async fn serve(app: App, listener: TcpListener) -> Result<()> {
     let shutdown = app.shutdown.clone();
     let service = MapRequestLayer::new(canonical).layer(router(app));
-    let service = axum::ServiceExt::<Request>::into_make_service(service);
-    axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await.internal("serve HTTP")
+    let service = axum::ServiceExt::<Request>::into_make_service_with_connect_info::<WireEnd>(service);
+    axum::serve(Door(listener), service).with_graceful_shutdown(shutdown.cancelled_owned()).await.internal("serve HTTP")
 }
 
 /// compat: `/x/`, `//x` and `/x` are one path. The SDKs send no slash at the end, the published document has one, a base URL may have one.

@@ -2,17 +2,20 @@
 //! A client that comes back names its last event or its old connection, in the URL or when it asks for one, and reads on where it was.
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::response::{IntoResponse, Response};
+use futures_util::SinkExt;
 use serde::Deserialize;
 use serde_json::json;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, interval_at};
 use vitascope_model::account::Scope;
 use vitascope_model::{Error, Result};
 use vitascope_store::outbox::Heard;
 
+use super::door::WireEnd;
 use super::error::ApiError;
 use super::extract::{Anyone, Query, collection_of};
 use super::reply::{Answer, Reply};
@@ -20,12 +23,14 @@ use super::router::Routes;
 use crate::app::App;
 use crate::app::account::admit;
 use crate::app::connection::{Place, Resume, find_place, open};
-use crate::events::{self, Connection, frames};
+use crate::events::{self, Connection, Next, frames};
 
 /// The Node SDK never pings, and proxies cut what is silent for a minute.
 const PING_EACH: Duration = Duration::from_secs(20);
 /// A client that takes no frame for so long is gone.
 const SEND_WITHIN: Duration = Duration::from_secs(20);
+/// Bytes kept for what a client says; the library's own choice is 128 KiB for each connection.
+const READ_BUFFER: usize = 4096;
 /// Missed events read at a time.
 const PAGE: i64 = 256;
 
@@ -85,6 +90,7 @@ async fn connect(
     State(app): State<App>,
     Query(query): Query<ConnectQuery>,
     Query(resume): Query<ResumeQuery>,
+    ConnectInfo(wire): ConnectInfo<WireEnd>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
     let pass = app.sockets.redeem(query.ticket.as_deref().unwrap_or_default(), app.now());
@@ -93,8 +99,9 @@ async fn connect(
     let place = find_place(&app, &caller, &resume.read()?).await?;
     let (id, heard) = open(&app, &caller, &place).await?;
     Ok(upgrade
+        .read_buffer_size(READ_BUFFER)
         .on_upgrade(async move |socket| {
-            let connection = app.sockets.join(id.clone(), &heard, &caller);
+            let connection = app.sockets.join(id.clone(), &heard, &caller, Arc::new(wire));
             serve(&app, socket, connection, Opening { place, heard, scope: caller.scope }).await;
             app.sockets.leave(&id);
         })
@@ -109,9 +116,9 @@ struct Opening {
 }
 
 /// First what was missed, then what happens, until one side is gone.
-async fn serve(app: &App, mut socket: WebSocket, mut connection: Connection, opening: Opening) {
+async fn serve(app: &App, mut socket: WebSocket, connection: Connection, opening: Opening) {
     match greet(app, &mut socket, &connection, &opening).await {
-        Ok(true) => converse(app, &mut socket, &mut connection).await,
+        Ok(true) => converse(app, &mut socket, &connection).await,
         Ok(false) => {}
         Err(error) => {
             tracing::error!(connection.id = %connection.id, %error, "what a client missed could not be read");
@@ -144,29 +151,38 @@ async fn greet(app: &App, socket: &mut WebSocket, connection: &Connection, openi
     Ok(taken)
 }
 
-/// Sends what is queued. What a client says is read, so that its pings are answered, and ignored.
-async fn converse(app: &App, socket: &mut WebSocket, connection: &mut Connection) {
+/// Sends what could not go straight to the socket. What a client says is read, so that its pings are answered, and ignored.
+async fn converse(app: &App, socket: &mut WebSocket, connection: &Connection) {
     let mut pings = interval_at(Instant::now() + PING_EACH, PING_EACH);
     // Asked once and not for each frame: that would be a lock which all connections share.
     let (mut ended, mut shutdown) = (pin!(connection.ended.wait()), pin!(app.shutdown.cancelled()));
     loop {
         let message = tokio::select! {
             biased;
-            why = &mut ended => close(close_code::POLICY, why),
-            () = &mut shutdown => close(close_code::AWAY, "shutting down"),
-            _ = pings.tick() => Message::Ping(Vec::new().into()),
+            why = &mut ended => Some(close(close_code::POLICY, why)),
+            () = &mut shutdown => Some(close(close_code::AWAY, "shutting down")),
+            _ = pings.tick() => Some(Message::Ping(Vec::new().into())),
             heard = socket.recv() => match heard {
                 // Read on: the closing handshake ends with what the library answers, and then there is nothing more to read.
-                Some(Ok(_)) => continue,
+                Some(Ok(said)) => {
+                    if matches!(said, Message::Close(_)) {
+                        connection.queue.shut();
+                    }
+                    continue;
+                }
                 Some(Err(_)) | None => break,
             },
-            frame = connection.frames.recv() => match frame {
-                Some(frame) => Message::Text(frame),
-                // The queue overflowed. What was in it was sent, so that the client knows where to read on; 1013 asks it to.
-                None => close(close_code::AGAIN, "too slow: come back with last_event_id"),
+            next = connection.queue.next() => match next {
+                Next::Send(frame) => Some(Message::Text(frame)),
+                Next::Flush => None,
+                // What was queued is sent, so that the client knows where to read on; 1013 asks it to.
+                Next::TooSlow => Some(close(close_code::AGAIN, "too slow: come back with last_event_id")),
             },
         };
-        let is_last = matches!(message, Message::Close(_));
+        let is_last = matches!(message, Some(Message::Close(_)));
+        if is_last {
+            connection.queue.shut();
+        }
         let sent = tokio::select! {
             biased;
             sent = send(socket, message) => sent,
@@ -183,7 +199,13 @@ fn close(code: u16, reason: &str) -> Message {
     Message::Close(Some(CloseFrame { code, reason: reason.into() }))
 }
 
-/// Whether the client took it.
-async fn send(socket: &mut WebSocket, message: Message) -> bool {
-    matches!(tokio::time::timeout(SEND_WITHIN, socket.send(message)).await, Ok(Ok(())))
+/// Whether the client took it, and all that was begun before; nothing is sent for `None`.
+async fn send(socket: &mut WebSocket, message: impl Into<Option<Message>>) -> bool {
+    let sending = async {
+        match message.into() {
+            Some(message) => socket.send(message).await,
+            None => socket.flush().await,
+        }
+    };
+    matches!(tokio::time::timeout(SEND_WITHIN, sending).await, Ok(Ok(())))
 }
