@@ -104,6 +104,21 @@ def test_a_script_follows_it_and_a_suspension_is_an_honest_gap(stage, server, co
     assert [f.number for f in seen] == sorted(f.number for f in seen), "nothing is shown out of order"
 
 
+def test_a_killed_recorder_loses_nothing_that_it_sent(stage, server, api, conn, measured):
+    recording = Recording(stage, server, "--json", "--channel", "display:1", "--channel", "mic:default")
+    session = recording.next("started")["session_id"]
+    while recording.next("progress")["seconds"] < 3:
+        pass
+    recording.send(signal.SIGKILL)
+    killed = time.monotonic()
+    assert recording.end()[0] == -signal.SIGKILL
+    assert until(api, session, "exported", "failed", timeout=30) == "exported", "it was not stuck"
+    measured("recorder killed to session exported", time.monotonic() - killed, "s", "< 30")
+    video = conn.get_collection("default").get_video(conn.get_capture_session(session).exported_video_id)
+    # It had recorded for three seconds; a second of them may have been on its way.
+    assert float(video.length) > 2
+
+
 def median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 

@@ -17,7 +17,7 @@ pub(super) fn segments(chunks: &[Chunk], range: TimeRange, options: &PlanOptions
     let mut wanted = samples(chunks).skip_while(|s| s.wall < origin).take_while(|s| s.wall < range.end()).peekable();
     while let Some(at) = wanted.next() {
         // The next one of the track, not of the range: the last picture of the range lasts until its end.
-        let until = wanted.peek().map_or_else(|| end_of(&at, range), |next| next.wall);
+        let until = wanted.peek().map_or_else(|| end_of(&at, range, options.held), |next| next.wall);
         let same_chunk = wanted.peek().is_some_and(|next| next.chunk == at.chunk);
         let next_ticks = wanted.peek().filter(|_| same_chunk).map(|next| next.ticks);
         cutter.take(&at, next_ticks, until);
@@ -36,9 +36,9 @@ pub(super) fn origin(chunks: &[Chunk], range: TimeRange) -> Option<WallTime> {
 }
 
 /// Where the last picture ends: with its chunk, or with the range.
-fn end_of(at: &At<'_>, range: TimeRange) -> WallTime {
+fn end_of(at: &At<'_>, range: TimeRange, held: bool) -> WallTime {
     let last_of_chunk = at.sample + 1 == at.of.entries.len();
-    if last_of_chunk { at.of.end.min(range.end()) } else { range.end() }
+    if last_of_chunk && !held { at.of.end.min(range.end()) } else { range.end() }
 }
 
 struct Cutter {

@@ -29,6 +29,9 @@ pub struct PlanOptions {
     /// And, where no key frame comes, at the first sample after so long: for what is told while it grows, and so must promise at
     /// its beginning how long its segments are.
     pub longest: Option<Span>,
+    /// Whether the last picture lasts until the end of the range, even if its recording ended before: so it is for an asset, whose
+    /// range was chosen with its sound in mind.
+    pub held: bool,
 }
 
 impl PlanOptions {
@@ -36,11 +39,16 @@ impl PlanOptions {
     pub fn growing() -> PlanOptions {
         PlanOptions { longest: Some(live::LONGEST), ..PlanOptions::default() }
     }
+
+    /// For the range of an asset.
+    pub fn asset() -> PlanOptions {
+        PlanOptions { held: true, ..PlanOptions::default() }
+    }
 }
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        PlanOptions { segment: Span::seconds(2), longest: None }
+        PlanOptions { segment: Span::seconds(2), longest: None, held: false }
     }
 }
 

@@ -54,6 +54,15 @@ fn a_range_begins_at_the_key_frame_before_it_and_ends_exactly() {
 }
 
 #[test]
+fn the_last_picture_of_an_asset_lasts_until_its_end() {
+    let recording = Recording::of(pictures());
+    // The recording ends after twenty seconds, and what an asset owns three later: that is how long its sound went on.
+    let served = Served::new(plan(Some(&recording.view), None, range(18_000, 23_000), &PlanOptions::asset()).unwrap());
+    assert_lasts(&served.plan, Span::seconds(5));
+    assert_shows(&served.watch(), 540..600);
+}
+
+#[test]
 fn nothing_to_show_is_said_and_not_played() {
     let recording = Recording::of(pictures());
     let plan = plan(Some(&recording.view), None, range(-5000, 0), &PlanOptions::default());

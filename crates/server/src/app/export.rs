@@ -120,30 +120,36 @@ async fn material_of(
     picture: Option<Track>,
     name: String,
 ) -> Result<Option<Material>> {
-    let sound = app.store.find_mix_track(&session.id).await?;
-    let (mut parts, mut has_picture) = (Vec::new(), false);
-    for track in [picture, sound].into_iter().flatten() {
-        let whole = parts.first().map(|(part, _): &(AssetPart, i64)| part.range);
-        let kind = track.kind;
-        if let Some(part) = part_of(app, track, whole).await? {
-            has_picture |= kind == MediaKind::Video;
-            parts.push(part);
-        }
-    }
+    let picture = part_of(app, picture).await?;
+    let sound = part_of(app, app.store.find_mix_track(&session.id).await?).await?;
+    let has_picture = picture.is_some();
+    let whole = match (&picture, &sound) {
+        (Some((picture, _)), Some((sound, _))) => held_for(picture.range, sound.range),
+        (Some((only, _)), None) | (None, Some((only, _))) => only.range,
+        (None, None) => return Ok(None),
+    };
+    // A crash in the first second may leave sound that ended before the picture began: none of it belongs to the asset.
+    let sound = sound.filter(|(part, _)| part.range.overlaps(whole));
+    let parts =
+        picture.into_iter().chain(sound).map(|(part, bytes)| (AssetPart { range: whole, ..part }, bytes)).collect();
     let (owner, collection_id) = (session.owner.clone(), session.collection_id.clone());
-    Ok((!parts.is_empty()).then_some(Material { owner, collection_id, name, parts, has_picture }))
+    Ok(Some(Material { owner, collection_id, name, parts, has_picture }))
 }
 
-async fn part_of(app: &App, track: Track, within: Option<TimeRange>) -> Result<Option<(AssetPart, i64)>> {
+/// All that a track has recorded, and its bytes.
+async fn part_of(app: &App, track: Option<Track>) -> Result<Option<(AssetPart, i64)>> {
+    let Some(track) = track else { return Ok(None) };
     let Some(extent) = app.store.track_extent(&track.id).await? else { return Ok(None) };
-    let recorded = TimeRange::new(WallTime(extent.start_us), WallTime(extent.end_us));
-    let range = match (recorded, within) {
-        // A crash in the first second may leave sound that ended before the picture began: none of it belongs to the asset.
-        (Some(recorded), Some(whole)) if !recorded.overlaps(whole) => None,
-        (Some(_), Some(whole)) if track.kind != MediaKind::Video => Some(whole),
-        (recorded, _) => recorded,
-    };
+    let range = TimeRange::new(WallTime(extent.start_us), WallTime(extent.end_us));
     Ok(range.map(|range| (AssetPart { track_id: track.id, range }, extent.bytes)))
+}
+
+/// A screen that does not change sends a picture every four seconds, so when its recorder dies the sound may be that much longer:
+/// the last picture is held as long as it would have been.
+fn held_for(picture: TimeRange, sound: TimeRange) -> TimeRange {
+    const MOST: Span = Span::millis(4400);
+    let end = picture.end().max(sound.end().min(picture.end() + MOST));
+    TimeRange::new(picture.start(), end).unwrap_or(picture)
 }
 
 fn make(app: &App, material: Material) -> Result<Made> {
@@ -180,10 +186,7 @@ pub async fn export_rtstream(app: &App, found: &RtStream, name: Option<String>) 
     }
     // What was stopped a moment ago may still be sealing.
     app.ingest.drain_rtstream(app, id).await;
-    let part = match app.store.find_rtstream_track(id).await? {
-        Some(track) => part_of(app, track, None).await?,
-        None => None,
-    };
+    let part = part_of(app, app.store.find_rtstream_track(id).await?).await?;
     let part = part.ok_or_else(|| Error::invalid(format!("rtstream {id} has no recording to export")))?;
     if let Some(before) = made_before(app, found, &part.0).await? {
         return Ok(before);
@@ -358,4 +361,19 @@ pub async fn find(app: &App, id: &AssetId) -> Result<Option<Exported>> {
 /// To the minute, for names.
 fn short_time(at: WallTime) -> String {
     at.to_string().get(..16).unwrap_or_default().replace('T', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_still_picture_is_held_while_there_is_sound_but_not_for_ever() {
+        let range = |start, end| TimeRange::new(WallTime(start), WallTime(end)).unwrap();
+        let second = 1_000_000;
+        assert_eq!(held_for(range(0, second), range(0, 4 * second)), range(0, 4 * second));
+        assert_eq!(held_for(range(0, second), range(0, 60 * second)), range(0, 5_400_000));
+        assert_eq!(held_for(range(0, 9 * second), range(0, 4 * second)), range(0, 9 * second));
+        assert_eq!(held_for(range(5 * second, 6 * second), range(0, second)), range(5 * second, 6 * second));
+    }
 }

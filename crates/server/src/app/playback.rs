@@ -55,7 +55,7 @@ pub async fn plan_of(app: &App, stream: &Stream) -> Result<Arc<Plan>> {
     let options = match stream.piece {
         // What is told while it grows stays so when it is finished.
         Piece::RtStream { .. } => PlanOptions::growing(),
-        _ => PlanOptions::default(),
+        _ => PlanOptions::asset(),
     };
     let growing = [&video, &audio].into_iter().flatten().any(|t| t.growing);
     let made = tokio::task::spawn_blocking(move || plan(video.as_ref(), audio.as_ref(), range, &options));
