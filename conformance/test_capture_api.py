@@ -229,6 +229,14 @@ class TestTokens:
 
 
 class TestStates:
+    def test_a_session_is_kept_for_ever_if_its_owner_says_so(self, api):
+        session = made(api)
+        for keep, shown in ((True, True), (None, True), (False, False)):
+            assert api("PATCH", f"{SESSIONS}/{session}", {"keep": keep}).data["keep"] is shown
+        assert api("GET", f"{SESSIONS}/{session}").data["keep"] is False
+        assert is_error(api("PATCH", f"{SESSIONS}/{session}", {"keep": "for ever"}), 400)
+        assert is_error(minted(api)("PATCH", f"{SESSIONS}/{session}", {"keep": True}), 403)
+
     def test_stop_before_start(self, api):
         session = made(api)
         assert is_success(minted(api)("POST", f"/capture/session/{session}/stop", {}))
