@@ -13,12 +13,13 @@ use sqlx::{Connection, SqlSafeStr, SqliteConnection, SqlitePool};
 use vitascope_model::account::{self, Scope};
 use vitascope_model::capture;
 use vitascope_model::error::Context;
-use vitascope_model::id::{CaptureSessionId, VideoId};
+use vitascope_model::id::{CaptureSessionId, RtStreamId, TrackId, VideoId};
 use vitascope_model::rtstream;
 use vitascope_model::stream;
 use vitascope_model::{Error, Result};
 
 use crate::kept::{Changes, Kept, Table};
+use crate::track::Extent;
 use crate::writer::{Writer, Written};
 
 /// Forward only; a released file is never edited. The number is the file's.
@@ -55,6 +56,8 @@ pub(crate) struct Shelves {
     pub(crate) sessions: Kept<CaptureSessionId, Option<capture::CaptureSession>>,
     pub(crate) session_rtstreams: Kept<CaptureSessionId, Vec<rtstream::RtStream>>,
     pub(crate) videos: Kept<VideoId, Option<stream::Video>>,
+    pub(crate) rtstream_tracks: Kept<RtStreamId, Option<rtstream::Track>>,
+    pub(crate) extents: Kept<TrackId, Option<Extent>>,
 }
 
 impl Shelves {
@@ -66,6 +69,8 @@ impl Shelves {
             sessions: Kept::new(&[CaptureSession, CaptureChannel], changes),
             session_rtstreams: Kept::new(&[RtStream, CaptureChannel], changes),
             videos: Kept::new(&[Video, VideoPart], changes),
+            rtstream_tracks: Kept::new(&[Track], changes),
+            extents: Kept::new(&[Chunk], changes),
         }
     }
 }

@@ -22,10 +22,12 @@ pub(crate) enum Table {
     RtStream,
     Video,
     VideoPart,
+    Track,
+    Chunk,
 }
 
 /// Their names, in the order above.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     "api_key",
     "api_key_collection",
     "client_token",
@@ -34,12 +36,14 @@ const NAMES: [&str; 8] = [
     "rtstream",
     "video",
     "video_part",
+    "track",
+    "chunk",
 ];
 
 /// For changes that this process did not make, such as a key revoked on the command line.
 const AT_MOST: Duration = Duration::from_millis(500);
 /// Entries of one kind. A full shelf is emptied: what is in use is back at once.
-const MOST: usize = 4096;
+const MOST: usize = 512;
 
 /// What changed, by table.
 #[derive(Default)]

@@ -95,9 +95,12 @@ impl Store {
 
     pub async fn find_rtstream_track(&self, rtstream: &RtStreamId) -> Result<Option<Track>> {
         const SQL: &str = "select * from track where rtstream_id = $1";
-        let query = sqlx::query_as(SQL).bind(rtstream.as_str());
-        let row: Option<TrackRow> = query.fetch_optional(&self.readers).await.or_broken()?;
-        row.map(TrackRow::into_model).transpose()
+        let read = async {
+            let query = sqlx::query_as(SQL).bind(rtstream.as_str());
+            let row: Option<TrackRow> = query.fetch_optional(&self.readers).await.or_broken()?;
+            row.map(TrackRow::into_model).transpose()
+        };
+        self.shelves.rtstream_tracks.get(rtstream.clone(), read).await
     }
 
     pub async fn find_mix_track(&self, session: &CaptureSessionId) -> Result<Option<Track>> {
@@ -159,7 +162,9 @@ impl Store {
         const SQL: &str = "select min(start_us) as start_us, max(end_us) as end_us, sum(bytes) as bytes,
             sum(samples) as samples from chunk
             where track_id = $1 group by track_id";
-        sqlx::query_as(SQL).bind(track.as_str()).fetch_optional(&self.readers).await.or_broken()
+        let query = sqlx::query_as(SQL).bind(track.as_str());
+        let read = async { query.fetch_optional(&self.readers).await.or_broken() };
+        self.shelves.extents.get(track.clone(), read).await
     }
 }
 
