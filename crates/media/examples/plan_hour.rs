@@ -57,7 +57,8 @@ fn rows(codec: &Codec, delta: u32, mut sample: impl FnMut(u32, u32) -> (bool, u3
         while n == first || wall(n) - wall(first) < CHUNK {
             noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let (key, size) = sample(n, noise >> 8);
-            encoder.push(Entry { delta: if n == first { 0 } else { delta }, size, key }, &mut index);
+            encoder
+                .push(Entry { delta: if n == first { 0 } else { delta }, size, key, ..Entry::default() }, &mut index);
             n += 1;
         }
         rows.push(Row { start: wall(first), end: wall(n), index });

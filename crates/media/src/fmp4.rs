@@ -14,6 +14,8 @@ pub(crate) struct FragmentSample {
     pub(crate) duration: u32,
     pub(crate) size: u32,
     pub(crate) key: bool,
+    /// Ticks from its decoding to its showing.
+    pub(crate) shift: i32,
 }
 
 /// One track's part of a segment.
@@ -80,13 +82,20 @@ fn traf(o: &mut Vec<u8>, f: &Fragment, offset: u32) {
     const DEFAULT_BASE_IS_MOOF: u32 = 0x02_0000;
     /// Data offset, and duration, size and flags of each sample.
     const TRUN: u32 = 0x701;
+    /// And when it is shown, where that is not when it is decoded.
+    const SHIFTS: u32 = 0x800;
+    let shifted = f.samples.iter().any(|s| s.shift != 0);
     bx(o, b"traf", |o| {
         full(o, b"tfhd", 0, DEFAULT_BASE_IS_MOOF, |o| words(o, &[f.track]));
         full(o, b"tfdt", 1, 0, |o| o.extend(f.decode_time.to_be_bytes()));
-        full(o, b"trun", 0, TRUN, |o| {
+        let (version, flags) = if shifted { (1, TRUN | SHIFTS) } else { (0, TRUN) };
+        full(o, b"trun", version, flags, |o| {
             words(o, &[f.samples.len() as u32, offset]);
             for s in &f.samples {
                 words(o, &[s.duration, s.size, if s.key { 0x0200_0000 } else { 0x0101_0000 }]);
+                if shifted {
+                    words(o, &[s.shift.cast_unsigned()]);
+                }
             }
         });
     });
@@ -216,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_fragment_says_where_each_sample_lies_and_which_are_key_frames() {
-        let sample = |duration, size, key| FragmentSample { duration, size, key };
+        let sample = |duration, size, key| FragmentSample { duration, size, key, shift: 0 };
         let samples = vec![sample(3000, 700, true), sample(1500, 90, false)];
         let first = Fragment { track: 1, decode_time: 5 << 32, samples };
         let second = Fragment { track: 2, decode_time: 9, samples: vec![sample(1024, 6, true)] };

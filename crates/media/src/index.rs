@@ -1,34 +1,72 @@
 //! The sample index of a chunk: a text line (the codec), then two varints a sample. An entry holds the distance to the sample before it,
 //! not its own duration, so that a sample can be indexed when it arrives, even if the next one is seconds away.
 //! Distances change seldom, so what is written is the change of the distance: 2 to 4 bytes a sample.
+//! Samples that are left where they lie, in a file of somebody else's making, need two varints more: see `Form`.
 
 use vitascope_model::error::Context;
 use vitascope_model::{Error, Result};
 
 use crate::codec::Codec;
 
+/// How the samples of a chunk lie in their object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// As we write them: back to back, in the order of decoding and of showing, parameter sets in front of each key frame.
+    #[default]
+    Packed,
+    /// As an uploaded file has them: with other bytes between, perhaps shown in another order, and with the parameter sets in the
+    /// codec line alone, so that who sends a key frame puts them in front.
+    InPlace,
+}
+
+impl Form {
+    /// Stands before the codec in the first line of an index.
+    const IN_PLACE: &str = "in-place ";
+
+    /// The first line of an index.
+    pub fn line(self, codec: &Codec) -> String {
+        let mark = if self == Form::InPlace { Form::IN_PLACE } else { "" };
+        format!("{mark}{}", codec.to_line())
+    }
+}
+
 /// One sample of a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// Ticks since the sample before it; 0 for the first.
+    /// Ticks since the sample before it; 0 for the first. In the order of decoding.
     pub delta: u32,
     /// Bytes.
     pub size: u32,
     pub key: bool,
+    /// Bytes of something else between the sample before (or the beginning of the object) and this one. Packed: 0.
+    pub skip: u64,
+    /// Ticks from its decoding to its showing. Packed: 0.
+    pub shift: i32,
 }
 
 /// Writes entries one after the other.
 #[derive(Debug, Default)]
 pub struct Encoder {
+    form: Form,
     last_delta: u32,
+    last_shift: i32,
 }
 
 impl Encoder {
+    pub fn new(form: Form) -> Encoder {
+        Encoder { form, ..Encoder::default() }
+    }
+
     pub fn push(&mut self, entry: Entry, out: &mut Vec<u8>) {
         let change = i64::from(entry.delta) - i64::from(self.last_delta);
         self.last_delta = entry.delta;
         put_varint(out, zigzag(change) << 1 | u64::from(entry.key));
         put_varint(out, u64::from(entry.size));
+        if self.form == Form::InPlace {
+            put_varint(out, entry.skip);
+            put_varint(out, zigzag(i64::from(entry.shift) - i64::from(self.last_shift)));
+            self.last_shift = entry.shift;
+        }
     }
 }
 
@@ -36,6 +74,7 @@ impl Encoder {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Index {
     pub codec: Codec,
+    pub form: Form,
     pub entries: Vec<Entry>,
     /// Of all samples together.
     pub data_bytes: u64,
@@ -48,17 +87,27 @@ impl Index {
     pub fn decode(bytes: &[u8], limit: u64) -> Result<Index> {
         let line =
             bytes.iter().position(|&b| b == b'\n').ok_or_else(|| Error::internal("an index without a codec line"))? + 1;
-        let codec = Codec::from_line(std::str::from_utf8(&bytes[..line]).internal("read a codec line")?)?;
-        let mut index =
-            Index { codec, entries: Vec::with_capacity((bytes.len() - line) / 3), data_bytes: 0, index_bytes: line };
-        let (mut rest, mut delta) = (&bytes[line..], 0_i64);
+        let first = std::str::from_utf8(&bytes[..line]).internal("read a codec line")?;
+        let in_place = first.strip_prefix(Form::IN_PLACE);
+        let form = if in_place.is_some() { Form::InPlace } else { Form::Packed };
+        let codec = Codec::from_line(in_place.unwrap_or(first))?;
+        let entries = Vec::with_capacity((bytes.len() - line) / 3);
+        let mut index = Index { codec, form, entries, data_bytes: 0, index_bytes: line };
+        let (mut rest, mut delta, mut shift) = (&bytes[line..], 0_i64, 0_i64);
         while let (Some(head), Some(size)) = (take_varint(&mut rest), take_varint(&mut rest)) {
             delta += unzigzag(head >> 1);
             let (Ok(delta), Ok(size)) = (u32::try_from(delta), u32::try_from(size)) else { break };
             if index.data_bytes + u64::from(size) > limit {
                 break;
             }
-            index.entries.push(Entry { delta, size, key: head & 1 == 1 });
+            let mut entry = Entry { delta, size, key: head & 1 == 1, ..Entry::default() };
+            if form == Form::InPlace {
+                let (Some(skip), Some(change)) = (take_varint(&mut rest), take_varint(&mut rest)) else { break };
+                shift += unzigzag(change);
+                let Ok(shift) = i32::try_from(shift) else { break };
+                (entry.skip, entry.shift) = (skip, shift);
+            }
+            index.entries.push(entry);
             index.data_bytes += u64::from(size);
             index.index_bytes = bytes.len() - rest.len();
         }
@@ -116,7 +165,7 @@ mod tests {
         delta
             .iter()
             .enumerate()
-            .map(|(i, d)| Entry { delta: *d, size: 10 + i as u32 * 1000, key: i % 4 == 0 })
+            .map(|(i, d)| Entry { delta: *d, size: 10 + i as u32 * 1000, key: i % 4 == 0, ..Entry::default() })
             .collect()
     }
 
@@ -125,6 +174,24 @@ mod tests {
         let index = Index::decode(&encoded(&entries()), u64::MAX).unwrap();
         assert_eq!(index.entries, entries());
         assert_eq!(index.ticks(), 369_001);
+    }
+
+    #[test]
+    fn samples_in_place_read_back_with_their_gaps_and_shifts() {
+        let codec = Codec::H264 { sps: vec![0x67, 1], pps: vec![0x68] };
+        let mut out = Form::InPlace.line(&codec).into_bytes();
+        let mut encoder = Encoder::new(Form::InPlace);
+        let entry = |n: u32| Entry {
+            skip: 7_000_000_000 / u64::from(n + 1),
+            shift: 6000 - 3000 * n as i32,
+            ..entries()[n as usize]
+        };
+        let written: Vec<Entry> = (0..6).map(entry).collect();
+        written.iter().for_each(|e| encoder.push(*e, &mut out));
+        let index = Index::decode(&out, u64::MAX).unwrap();
+        assert_eq!((index.form, &index.codec, index.index_bytes), (Form::InPlace, &codec, out.len()));
+        assert_eq!(index.entries, written);
+        assert_eq!(Index::decode(&out[..out.len() - 1], u64::MAX).unwrap().entries, written[..5]);
     }
 
     #[test]
@@ -141,7 +208,7 @@ mod tests {
 
     #[test]
     fn steady_samples_cost_little() {
-        let steady = |i: u32| Entry { delta: 3000, size: 2000 + i % 7, key: i.is_multiple_of(60) };
+        let steady = |i: u32| Entry { delta: 3000, size: 2000 + i % 7, key: i.is_multiple_of(60), ..Entry::default() };
         let all: Vec<Entry> = (0..1000).map(steady).collect();
         assert!(encoded(&all).len() < 3100);
     }

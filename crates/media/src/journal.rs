@@ -175,7 +175,7 @@ impl OpenChunk {
         let delta = u32::try_from(sample.ticks - self.last_ticks).internal("index a sample")?;
         let size = u32::try_from(sample.data.len()).internal("index a sample")?;
         self.data_buffer.extend_from_slice(&sample.data);
-        self.encoder.push(Entry { delta, size, key: sample.key }, &mut self.index_buffer);
+        self.encoder.push(Entry { delta, size, key: sample.key, ..Entry::default() }, &mut self.index_buffer);
         self.last_ticks = sample.ticks;
         self.last_delta = delta;
         self.bytes += u64::from(size);

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vitascope_model::error::Context;
+use vitascope_model::id::TrackId;
 use vitascope_model::{Result, Span, WallTime};
 
 use crate::codec::Codec;
-use crate::index::{Entry, Index};
+use crate::index::{Entry, Form, Index};
 use crate::recovery::{last_length, starts};
 
 /// Where the samples of a chunk lie.
@@ -18,6 +19,8 @@ pub enum Place {
     Object(String),
     /// A journal file that is still open; it becomes the object of the same name when it is sealed.
     File(PathBuf),
+    /// Nowhere yet: times and key frames are known, bytes will be when somebody has it encoded (entries have size 0 until then).
+    Promised(TrackId),
 }
 
 #[derive(Clone, Debug)]
@@ -26,6 +29,7 @@ pub struct Chunk {
     /// The end of its last sample.
     pub end: WallTime,
     pub codec: Codec,
+    pub form: Form,
     pub entries: Arc<[Entry]>,
     pub place: Place,
 }
@@ -34,7 +38,7 @@ impl Chunk {
     /// From an index as a row keeps it.
     pub fn from_index(start: WallTime, end: WallTime, index: &[u8], place: Place) -> Result<Chunk> {
         let index = Index::decode(index, u64::MAX)?;
-        Ok(Chunk { start, end, codec: index.codec, entries: index.entries.into(), place })
+        Ok(Chunk { start, end, codec: index.codec, form: index.form, entries: index.entries.into(), place })
     }
 }
 
@@ -61,7 +65,8 @@ pub fn open_chunks(dir: &Path) -> Result<Vec<Chunk>> {
             continue;
         }
         let entries = index.entries.into();
-        let mut chunk = Chunk { start, end: start, codec: index.codec, entries, place: Place::File(data) };
+        let (codec, form) = (index.codec, index.form);
+        let mut chunk = Chunk { start, end: start, codec, form, entries, place: Place::File(data) };
         chunk.end = chunk.natural_end();
         chunks.push(chunk);
     }
@@ -106,6 +111,7 @@ mod tests {
             start: WallTime(at),
             end: WallTime(at + 10),
             codec: codec.clone(),
+            form: Form::Packed,
             entries: Arc::from([]),
             place,
         };

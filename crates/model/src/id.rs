@@ -68,6 +68,7 @@ ids! {
     VideoId = "m-", "video";
     AudioId = "a-", "audio";
     ImageId = "img-", "image";
+    OriginalId = "org-", "original";
     JobId = "job-", "job";
     EventId = "evt-", "event";
     /// Of a WebSocket connection; account-scoped.

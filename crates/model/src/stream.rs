@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
-use crate::id::{AudioId, CollectionId, RtStreamId, TrackId, UserId, VideoId};
+use crate::id::{AudioId, CollectionId, OriginalId, RtStreamId, TrackId, UserId, VideoId};
 use crate::time::{Span, TimeRange, WallTime};
 
 /// One piece of a stream.
@@ -39,6 +39,9 @@ pub struct Video {
     pub owner: UserId,
     pub collection_id: CollectionId,
     pub name: String,
+    pub description: Option<String>,
+    /// The file that it came as; none if it was recorded here.
+    pub original_id: Option<OriginalId>,
     pub length: Span,
     pub bytes: i64,
     /// The stream that plays the whole of it.
@@ -56,6 +59,9 @@ pub struct Audio {
     pub owner: UserId,
     pub collection_id: CollectionId,
     pub name: String,
+    pub description: Option<String>,
+    /// The file that it came as; none if it was recorded here.
+    pub original_id: Option<OriginalId>,
     pub length: Span,
     pub bytes: i64,
     /// The stream that plays the whole of it.
@@ -105,4 +111,38 @@ impl FromStr for AssetId {
 pub struct AssetPart {
     pub track_id: TrackId,
     pub range: TimeRange,
+    pub purpose: Purpose,
+}
+
+/// What a range of a track is for. What was uploaded may be played as the file has it (`Whole`) while what can be cut anywhere is
+/// still being encoded (`Cut`); what was recorded here, and files that can be cut as they are, serve both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Both,
+    Whole,
+    Cut,
+}
+
+impl Purpose {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Both => "both",
+            Purpose::Whole => "whole",
+            Purpose::Cut => "cut",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Purpose::Both, Purpose::Whole, Purpose::Cut].into_iter().find(|p| p.as_str() == text)
+    }
+
+    /// Whether it plays the whole asset.
+    pub fn plays_whole(self) -> bool {
+        self != Purpose::Cut
+    }
+
+    /// Whether moments are cut from it.
+    pub fn is_cut_from(self) -> bool {
+        self != Purpose::Whole
+    }
 }

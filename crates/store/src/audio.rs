@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 use vitascope_model::account::Scope;
-use vitascope_model::id::{AudioId, CollectionId};
+use vitascope_model::id::{AudioId, CollectionId, OriginalId};
 use vitascope_model::stream::{AssetPart, Audio};
 use vitascope_model::{Error, Result, Span, WallTime};
 
@@ -21,6 +21,8 @@ struct AudioRow {
     stream_id: String,
     keep: bool,
     created_at_us: i64,
+    original_id: Option<String>,
+    description: Option<String>,
 }
 
 impl AudioRow {
@@ -30,6 +32,8 @@ impl AudioRow {
             owner: self.user_id.parse()?,
             collection_id: self.collection_id.parse()?,
             name: self.name,
+            description: self.description,
+            original_id: self.original_id.map(|id| id.parse()).transpose()?,
             length: Span(self.length_us),
             bytes: self.bytes,
             stream_id: self.stream_id,
@@ -48,7 +52,8 @@ impl Store {
 
     pub async fn find_audio(&self, id: &AudioId) -> Result<Option<Audio>> {
         const AUDIO: &str = "select * from audio where id = $1";
-        const PARTS: &str = "select track_id, start_us, end_us from audio_part where audio_id = $1 order by position";
+        const PARTS: &str =
+            "select track_id, start_us, end_us, purpose from audio_part where audio_id = $1 order by position";
         let row: Option<AudioRow> =
             sqlx::query_as(AUDIO).bind(id.as_str()).fetch_optional(&self.readers).await.or_broken()?;
         let Some(row) = row else { return Ok(None) };
@@ -68,16 +73,17 @@ impl Store {
 
 pub async fn insert(tx: &mut Tx, a: &Audio) -> Result<()> {
     const AUDIO: &str =
-        "insert into audio (id, user_id, collection_id, name, length_us, bytes, stream_id, created_at_us)
-        values ($1, $2, $3, $4, $5, $6, $7, $8)";
-    const PART: &str =
-        "insert into audio_part (audio_id, position, track_id, start_us, end_us) values ($1, $2, $3, $4, $5)";
+        "insert into audio (id, user_id, collection_id, name, length_us, bytes, stream_id, created_at_us, original_id, description)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    const PART: &str = "insert into audio_part (audio_id, position, track_id, start_us, end_us, purpose) values ($1, $2, $3, $4, $5, $6)";
     let query = sqlx::query(AUDIO).bind(a.id.as_str()).bind(a.owner.as_str()).bind(a.collection_id.as_str());
     let query = query.bind(&a.name).bind(a.length.0).bind(a.bytes).bind(&a.stream_id).bind(a.created_at.0);
+    let query = query.bind(a.original_id.as_ref().map(OriginalId::as_str)).bind(&a.description);
     query.execute(&mut *tx).await.or_broken()?;
     for (position, part) in a.parts.iter().enumerate() {
         let query = sqlx::query(PART).bind(a.id.as_str()).bind(position as i64).bind(part.track_id.as_str());
-        query.bind(part.range.start().0).bind(part.range.end().0).execute(&mut *tx).await.or_broken()?;
+        let query = query.bind(part.range.start().0).bind(part.range.end().0).bind(part.purpose.as_str());
+        query.execute(&mut *tx).await.or_broken()?;
     }
     Ok(())
 }

@@ -2,11 +2,11 @@
 
 use sqlx::FromRow;
 use vitascope_model::account::Scope;
-use vitascope_model::id::{CollectionId, VideoId};
-use vitascope_model::stream::{AssetPart, Video};
+use vitascope_model::id::{CollectionId, OriginalId, VideoId};
+use vitascope_model::stream::{AssetPart, Purpose, Video};
 use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
 
-use crate::db::{OrBroken, bound_to};
+use crate::db::{OrBroken, bound_to, unreadable};
 use crate::{Store, Tx};
 
 #[derive(FromRow)]
@@ -20,6 +20,8 @@ struct VideoRow {
     stream_id: String,
     keep: bool,
     created_at_us: i64,
+    original_id: Option<String>,
+    description: Option<String>,
 }
 
 /// Of a video or of an audio.
@@ -28,6 +30,7 @@ pub(crate) struct PartRow {
     track_id: String,
     start_us: i64,
     end_us: i64,
+    purpose: String,
 }
 
 impl PartRow {
@@ -35,7 +38,8 @@ impl PartRow {
         let range = TimeRange::new(WallTime(self.start_us), WallTime(self.end_us));
         let range =
             range.ok_or_else(|| Error::internal(format!("an asset owns nothing of track {}", self.track_id)))?;
-        Ok(AssetPart { track_id: self.track_id.parse()?, range })
+        let purpose = Purpose::parse(&self.purpose).ok_or_else(|| unreadable("purpose of a part", &self.purpose))?;
+        Ok(AssetPart { track_id: self.track_id.parse()?, range, purpose })
     }
 }
 
@@ -46,6 +50,8 @@ impl VideoRow {
             owner: self.user_id.parse()?,
             collection_id: self.collection_id.parse()?,
             name: self.name,
+            description: self.description,
+            original_id: self.original_id.map(|id| id.parse()).transpose()?,
             length: Span(self.length_us),
             bytes: self.bytes,
             stream_id: self.stream_id,
@@ -68,7 +74,8 @@ impl Store {
 
     async fn read_video(&self, id: &VideoId) -> Result<Option<Video>> {
         const VIDEO: &str = "select * from video where id = $1";
-        const PARTS: &str = "select track_id, start_us, end_us from video_part where video_id = $1 order by position";
+        const PARTS: &str =
+            "select track_id, start_us, end_us, purpose from video_part where video_id = $1 order by position";
         let row: Option<VideoRow> =
             sqlx::query_as(VIDEO).bind(id.as_str()).fetch_optional(&self.readers).await.or_broken()?;
         let Some(row) = row else { return Ok(None) };
@@ -89,16 +96,17 @@ impl Store {
 
 pub async fn insert(tx: &mut Tx, v: &Video) -> Result<()> {
     const VIDEO: &str =
-        "insert into video (id, user_id, collection_id, name, length_us, bytes, stream_id, created_at_us)
-        values ($1, $2, $3, $4, $5, $6, $7, $8)";
-    const PART: &str =
-        "insert into video_part (video_id, position, track_id, start_us, end_us) values ($1, $2, $3, $4, $5)";
+        "insert into video (id, user_id, collection_id, name, length_us, bytes, stream_id, created_at_us, original_id, description)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    const PART: &str = "insert into video_part (video_id, position, track_id, start_us, end_us, purpose) values ($1, $2, $3, $4, $5, $6)";
     let query = sqlx::query(VIDEO).bind(v.id.as_str()).bind(v.owner.as_str()).bind(v.collection_id.as_str());
     let query = query.bind(&v.name).bind(v.length.0).bind(v.bytes).bind(&v.stream_id).bind(v.created_at.0);
+    let query = query.bind(v.original_id.as_ref().map(OriginalId::as_str)).bind(&v.description);
     query.execute(&mut *tx).await.or_broken()?;
     for (position, part) in v.parts.iter().enumerate() {
         let query = sqlx::query(PART).bind(v.id.as_str()).bind(position as i64).bind(part.track_id.as_str());
-        query.bind(part.range.start().0).bind(part.range.end().0).execute(&mut *tx).await.or_broken()?;
+        let query = query.bind(part.range.start().0).bind(part.range.end().0).bind(part.purpose.as_str());
+        query.execute(&mut *tx).await.or_broken()?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use vitascope_model::{Span, WallTime};
 
 use crate::codec::{AAC_FRAME, Codec};
 use crate::fmp4::FragmentSample;
+use crate::index::{Entry, Form};
 use crate::track::Chunk;
 
 #[derive(Clone, Debug)]
@@ -38,25 +39,38 @@ impl Run {
         match *self {
             Run::Samples { chunk, first, last, tail, .. } => {
                 let entries = &chunks[chunk].entries;
+                let in_front = parameter_sets(codec, &chunks[chunk]).len() as u32;
                 out.extend((first..last).map(|i| {
                     let next = if i + 1 < last { entries[i + 1].delta } else { tail };
                     let duration = if codec.is_video() { next } else { AAC_FRAME };
-                    FragmentSample { duration, size: entries[i].size, key: entries[i].key }
+                    let Entry { size, key, shift, .. } = entries[i];
+                    FragmentSample { duration, size: if key { size + in_front } else { size }, key, shift }
                 }));
             }
             Run::Silence { frames } => {
                 let size = silent_frame(codec).len() as u32;
-                out.extend((0..frames).map(|_| FragmentSample { duration: AAC_FRAME, size, key: true }));
+                out.extend((0..frames).map(|_| FragmentSample { duration: AAC_FRAME, size, key: true, shift: 0 }));
             }
         }
     }
 }
 
+/// What must stand before a key frame of a chunk that lies in place: length-prefixed, as the samples are.
+pub(super) fn parameter_sets(codec: &Codec, chunk: &Chunk) -> Vec<u8> {
+    let (Form::InPlace, Codec::H264 { sps, pps }) = (chunk.form, codec) else { return Vec::new() };
+    let prefixed = |set: &Vec<u8>| [&(set.len() as u32).to_be_bytes()[..], set].concat();
+    [prefixed(sps), prefixed(pps)].concat()
+}
+
 /// Adds a sample to the runs of a segment; `tail` is how long it lasts if it is the last of its run.
 pub(super) fn push(runs: &mut Vec<Run>, at: &At<'_>, tail: u32) {
-    if let Some(Run::Samples { chunk, last, bytes, tail: old, .. }) = runs.last_mut()
+    // Before a key frame that lies in place something is put.
+    let may_join = at.of.form == Form::Packed || !(at.key && at.of.codec.is_video());
+    if let Some(Run::Samples { chunk, last, offset, bytes, tail: old, .. }) = runs.last_mut()
+        && may_join
         && *chunk == at.chunk
         && *last == at.sample
+        && *offset + *bytes == at.offset
     {
         *last += 1;
         *bytes += u64::from(at.size);
@@ -94,8 +108,8 @@ pub(super) fn samples(chunks: &[Chunk]) -> impl Iterator<Item = At<'_>> {
         let timescale = chunk.codec.timescale();
         chunk.entries.iter().enumerate().map(move |(sample, entry)| {
             ticks += i64::from(entry.delta);
-            let offset = next;
-            next += u64::from(entry.size);
+            let offset = next + entry.skip;
+            next = offset + u64::from(entry.size);
             let wall = chunk.start + Span::of_ticks(ticks, timescale);
             At { chunk: n, sample, offset, size: entry.size, key: entry.key, wall, ticks, of: chunk }
         })

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::run::{Run, silent_frame};
+use super::run::{Run, parameter_sets, silent_frame};
 use super::{PlannedTrack, Segment};
 use crate::fmp4::{Fragment, moof};
 use crate::track::Place;
@@ -56,14 +56,19 @@ pub(super) fn layout(n: usize, segment: &Segment, tracks: &[PlannedTrack]) -> Se
         let mut samples = Vec::new();
         for run in &part.runs {
             run.describe(&track.codec, &track.chunks, &mut samples);
-            parts.push(match *run {
-                Run::Samples { chunk, offset, bytes, .. } => {
-                    SegmentPart::Slice(Slice { place: track.chunks[chunk].place.clone(), offset, length: bytes })
+            match *run {
+                Run::Samples { chunk, first, offset, bytes, .. } => {
+                    let chunk = &track.chunks[chunk];
+                    let in_front = parameter_sets(&track.codec, chunk);
+                    if chunk.entries[first].key && !in_front.is_empty() {
+                        parts.push(SegmentPart::Bytes(in_front.into()));
+                    }
+                    parts.push(SegmentPart::Slice(Slice { place: chunk.place.clone(), offset, length: bytes }));
                 }
                 Run::Silence { frames } => {
-                    SegmentPart::Bytes(silent_frame(&track.codec).repeat(frames as usize).into())
+                    parts.push(SegmentPart::Bytes(silent_frame(&track.codec).repeat(frames as usize).into()));
                 }
-            });
+            }
         }
         fragments.push(Fragment { track: id, decode_time: part.decode_time, samples });
     }

@@ -4,7 +4,7 @@
 use vitascope_model::capture::{CaptureSession, Channel, Failure, MediaKind, SessionState};
 use vitascope_model::id::{AudioId, CaptureSessionId, CollectionId, ConnectionId, EventId, UserId, VideoId};
 use vitascope_model::rtstream::{RtStream, RtStreamState, Track};
-use vitascope_model::stream::{AssetId, AssetPart, Audio, Piece, Stream, Video};
+use vitascope_model::stream::{AssetId, AssetPart, Audio, Piece, Purpose, Stream, Video};
 use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
 use vitascope_store::{Tx, audio, capture, outbox, rtstream, stream, video};
 
@@ -141,7 +141,7 @@ async fn part_of(app: &App, track: Option<Track>) -> Result<Option<(AssetPart, i
     let Some(track) = track else { return Ok(None) };
     let Some(extent) = app.store.track_extent(&track.id).await? else { return Ok(None) };
     let range = TimeRange::new(WallTime(extent.start_us), WallTime(extent.end_us));
-    Ok(range.map(|range| (AssetPart { track_id: track.id, range }, extent.bytes)))
+    Ok(range.map(|range| (AssetPart { track_id: track.id, range, purpose: Purpose::Both }, extent.bytes)))
 }
 
 /// A screen that does not change sends a picture every four seconds, so when its recorder dies the sound may be that much longer:
@@ -163,13 +163,39 @@ fn make(app: &App, material: Material) -> Result<Made> {
         let id = mint!(app, VideoId);
         let plays = plays(Piece::Video { id: id.clone() });
         let stream_id = plays.id.clone();
-        let made = Video { id, owner, collection_id, name, length, bytes, stream_id, keep: false, created_at, parts };
+        let made = Video {
+            id,
+            owner,
+            collection_id,
+            name,
+            description: None,
+            original_id: None,
+            length,
+            bytes,
+            stream_id,
+            keep: false,
+            created_at,
+            parts,
+        };
         Made { asset: Asset::Video(made), plays }
     } else {
         let id = mint!(app, AudioId);
         let plays = plays(Piece::Audio { id: id.clone() });
         let stream_id = plays.id.clone();
-        let made = Audio { id, owner, collection_id, name, length, bytes, stream_id, keep: false, created_at, parts };
+        let made = Audio {
+            id,
+            owner,
+            collection_id,
+            name,
+            description: None,
+            original_id: None,
+            length,
+            bytes,
+            stream_id,
+            keep: false,
+            created_at,
+            parts,
+        };
         Made { asset: Asset::Audio(made), plays }
     })
 }

@@ -94,7 +94,7 @@ async fn tracks_of(app: &App, piece: &Piece) -> Result<(Option<TrackView>, Optio
 async fn parts_of(app: &App, parts: &[AssetPart]) -> Result<(Option<TrackView>, Option<TrackView>, TimeRange)> {
     let range = parts.first().ok_or_else(|| Error::internal("an asset has no parts"))?.range;
     let (mut picture, mut sound) = (None, None);
-    for part in parts {
+    for part in parts.iter().filter(|p| p.purpose.plays_whole()) {
         let track = app.store.get_track(&part.track_id).await?;
         let view = view_of(app, &track, part.range).await?;
         *(if track.kind == MediaKind::Video { &mut picture } else { &mut sound }) = Some(view);
@@ -125,7 +125,9 @@ async fn view_of(app: &App, track: &Track, range: TimeRange) -> Result<TrackView
     let rows = app.store.list_chunks(&track.id, range).await?;
     let mut chunks = Vec::with_capacity(rows.len() + open.len());
     for row in rows {
-        chunks.push(Chunk::from_index(row.start, row.end, &row.index, Place::Object(row.object))?);
+        // No object: not encoded yet.
+        let place = if row.object.is_empty() { Place::Promised(track.id.clone()) } else { Place::Object(row.object) };
+        chunks.push(Chunk::from_index(row.start, row.end, &row.index, place)?);
     }
     chunks.extend(open.into_iter().filter(|c| c.end > range.start() && c.start < range.end()));
     Ok(TrackView::new(chunks, track.open && range.end() > app.now()))
@@ -152,9 +154,12 @@ pub async fn gather(app: &App, layout: &SegmentLayout) -> Result<Bytes> {
 }
 
 async fn read_slice(app: &App, place: &Place, offset: u64, length: u64) -> Result<Bytes> {
-    let Place::File(path) = place else {
-        let Place::Object(key) = place else { unreachable!("a place is an object or a file") };
-        return app.objects.range(key, offset, length).await;
+    let path = match place {
+        Place::File(path) => path,
+        Place::Object(key) => return app.objects.range(key, offset, length).await,
+        Place::Promised(track) => {
+            return Err(Error::internal(format!("a chunk of {track} was read before it was encoded")));
+        }
     };
     let file = path.clone();
     let read = tokio::task::spawn_blocking(move || {

@@ -42,7 +42,7 @@ fn view(app: &App, v: &Video) -> VideoView {
         id: v.id.to_string(),
         collection_id: v.collection_id.to_string(),
         name: v.name.clone(),
-        description: None,
+        description: v.description.clone(),
         length: v.length.to_seconds(),
         size: v.bytes.to_string(),
         stream_url: app.config.url(&stream::asset_playlist_path(&v.stream_id)),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use vitascope_model::capture::{MediaKind, SessionState};
 use vitascope_model::id::{CaptureSessionId, CollectionId, RtStreamId, TrackId, VideoId};
 use vitascope_model::rtstream::{LivePlace, RtStream, RtStreamState, SealedChunk, Track, TrackRole, Transcription};
-use vitascope_model::stream::{AssetPart, Video};
+use vitascope_model::stream::{AssetPart, Purpose, Video};
 use vitascope_model::{Span, TimeRange, WallTime};
 use vitascope_server::app::retention::enforce;
 use vitascope_server::config::Cap;
@@ -108,12 +108,14 @@ impl TestServer {
             owner: self.app.store.find_first_user().await.unwrap().unwrap(),
             collection_id: place.clone(),
             name: "a video".to_owned(),
+            description: None,
+            original_id: None,
             length: range.length(),
             bytes: 1,
             stream_id: "0".repeat(32),
             keep: false,
             created_at: self.app.now(),
-            parts: vec![AssetPart { track_id: recording.track.clone(), range }],
+            parts: vec![AssetPart { track_id: recording.track.clone(), range, purpose: Purpose::Both }],
         };
         let id = row.id.to_string();
         self.app.store.write(move |tx| Box::pin(async move { video::insert(tx, &row).await })).await.unwrap();

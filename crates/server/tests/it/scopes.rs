@@ -81,6 +81,8 @@ async fn a_video(server: &TestServer, collection: &str) -> String {
         owner: app.store.find_first_user().await.unwrap().unwrap(),
         collection_id: collection.parse::<CollectionId>().unwrap(),
         name: "a video".to_owned(),
+        description: None,
+        original_id: None,
         length: Span::seconds(1),
         bytes: 1,
         stream_id: "0".repeat(32),
