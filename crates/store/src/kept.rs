@@ -87,12 +87,32 @@ struct Entry<V> {
 pub(crate) struct Kept<K, V> {
     tables: &'static [Table],
     changes: Arc<Changes>,
-    entries: Mutex<HashMap<K, Entry<V>>>,
+    entries: Mutex<Shelf<K, V>>,
+}
+
+struct Shelf<K, V> {
+    entries: HashMap<K, Entry<V>>,
+    cleared_at: Instant,
+}
+
+impl<K: Hash + Eq, V> Shelf<K, V> {
+    /// What is too old to be believed is not left lying: sessions of this morning would cost memory until the shelf is full.
+    fn put(&mut self, key: K, entry: Entry<V>) {
+        let now = entry.read_at;
+        if self.entries.len() >= MOST {
+            self.entries.clear();
+        } else if now >= self.cleared_at + AT_MOST {
+            self.entries.retain(|_, e| now < e.read_at + AT_MOST);
+            self.cleared_at = now;
+        }
+        self.entries.insert(key, entry);
+    }
 }
 
 impl<K: Hash + Eq, V: Clone> Kept<K, V> {
     pub(crate) fn new(tables: &'static [Table], changes: &Arc<Changes>) -> Kept<K, V> {
-        Kept { tables, changes: changes.clone(), entries: Mutex::default() }
+        let shelf = Shelf { entries: HashMap::new(), cleared_at: Instant::now() };
+        Kept { tables, changes: changes.clone(), entries: Mutex::new(shelf) }
     }
 
     /// What is kept under `key`, or else what `read` finds. A read that was overtaken by a commit is kept for nobody.
@@ -104,17 +124,13 @@ impl<K: Hash + Eq, V: Clone> Kept<K, V> {
         }
         let value = read.await?;
         let entry = Entry { stamp, read_at: Instant::now(), value: value.clone() };
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= MOST {
-            entries.clear();
-        }
-        entries.insert(key, entry);
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).put(key, entry);
         Ok(value)
     }
 
     fn find(&self, key: &K, stamp: u64, now: Instant) -> Option<V> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = entries.get(key).filter(|e| e.stamp == stamp && now < e.read_at + AT_MOST)?;
+        let shelf = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = shelf.entries.get(key).filter(|e| e.stamp == stamp && now < e.read_at + AT_MOST)?;
         Some(found.value.clone())
     }
 }
@@ -142,6 +158,19 @@ mod tests {
         let (stamp, now) = (kept.changes.stamp(kept.tables), Instant::now());
         assert_eq!(kept.find(&1, stamp, now), Some(2));
         assert_eq!(kept.find(&1, stamp, now + AT_MOST), None, "another process may have written");
+    }
+
+    #[test]
+    fn what_is_too_old_does_not_lie_about() {
+        let began = Instant::now();
+        let mut shelf = Shelf { entries: HashMap::new(), cleared_at: began };
+        let entry = |after: Duration| Entry { stamp: 0, read_at: began + after, value: () };
+        for n in 0..100 {
+            shelf.put(n, entry(AT_MOST * n / 100));
+        }
+        assert_eq!(shelf.entries.len(), 100, "all of them are young");
+        shelf.put(100, entry(AT_MOST * 2 - Duration::from_millis(1)));
+        assert_eq!(shelf.entries.len(), 1, "and now all but the last are old");
     }
 
     #[tokio::test]
