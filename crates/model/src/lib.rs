@@ -15,6 +15,7 @@ pub mod rtstream;
 pub mod stream;
 pub mod time;
 pub mod transcript;
+pub mod upload;
 
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};

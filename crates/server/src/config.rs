@@ -26,6 +26,8 @@ pub struct Config {
     pub allow_private_urls: bool,
     /// Where less is free on the disk of the data, nothing is recorded: bytes.
     pub min_free: u64,
+    /// The largest file that is taken, by upload or from a URL: bytes.
+    pub max_upload: u64,
     /// What is kept at the most, unless a collection says otherwise.
     pub retention: Retention,
     /// Threads that run speech models.
@@ -69,6 +71,7 @@ const KEYS: &[&str] = &[
     "api_key",
     "allow_private_urls",
     "min_free",
+    "max_upload",
     "retention_gb",
     "retention_days",
     "speech_workers",
@@ -139,6 +142,7 @@ impl Config {
             api_key: text("api_key").map(str::to_owned),
             allow_private_urls: parse("allow_private_urls", text("allow_private_urls").unwrap_or("false"))?,
             min_free: size("min_free", text("min_free").unwrap_or("1GB"))?,
+            max_upload: size("max_upload", text("max_upload").unwrap_or("20GB"))?,
             retention: Retention {
                 cap: cap(text("retention_gb").unwrap_or("80%"))?,
                 max_age: days(text("retention_days").unwrap_or("off"))?,

@@ -19,6 +19,7 @@ pub struct Metrics {
     requests: Family<Labels, Counter>,
     request_seconds: Histogram,
     webhooks: Family<Labels, Counter>,
+    uploaded_bytes: Counter,
     final_delay: Histogram,
     index_delay: Histogram,
     completions: Family<Labels, Counter>,
@@ -31,6 +32,7 @@ impl Default for Metrics {
             requests: Family::default(),
             request_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
             webhooks: Family::default(),
+            uploaded_bytes: Counter::default(),
             final_delay: Histogram::new(exponential_buckets(0.1, 1.5, 12)),
             index_delay: Histogram::new(exponential_buckets(0.1, 2.0, 12)),
             completions: Family::default(),
@@ -50,6 +52,11 @@ impl Metrics {
     pub fn webhook(&self, delivered: bool) {
         let outcome = if delivered { "delivered" } else { "failed" };
         self.webhooks.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// A file came in whole.
+    pub fn uploaded(&self, bytes: u64) {
+        self.uploaded_bytes.inc_by(bytes);
     }
 
     /// From the end of an utterance to its final frame.
@@ -77,6 +84,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("vitascope");
         registry.register("http_requests", "Requests answered", self.requests.clone());
         registry.register("http_request_seconds", "Time to answer", self.request_seconds.clone());
+        registry.register("uploaded_bytes", "Bytes of files that came in", self.uploaded_bytes.clone());
         registry.register("webhook_attempts", "Webhook deliveries tried", self.webhooks.clone());
         registry.register(
             "transcript_final_seconds",

@@ -23,6 +23,7 @@ pub mod stream;
 pub mod token;
 pub mod track;
 pub mod transcript;
+pub mod upload;
 pub mod user;
 pub mod video;
 pub mod webhook_secret;

@@ -19,6 +19,7 @@ pub mod space;
 pub mod stream;
 pub mod transcript;
 pub mod upkeep;
+pub mod upload;
 pub mod webhook;
 
 use std::sync::Arc;

@@ -22,6 +22,7 @@ mod router;
 mod rtstream;
 mod transcription;
 mod unbuilt;
+mod upload;
 mod user;
 mod video;
 mod webhook;

@@ -51,6 +51,14 @@ impl Routes {
         self
     }
 
+    /// A POST that asks for no key: its path is a secret that was given to who had one.
+    pub(super) fn open_post<H: Handler<T, App>, T: 'static>(mut self, path: &'static str, handler: H) -> Routes {
+        self.open = self.open.route(path, post(handler));
+        self.list.push(("POST", path));
+        self.open_list.push(("POST", path));
+        self
+    }
+
     pub(super) fn get<H: Handler<T, App>, T: 'static>(self, path: &'static str, handler: H) -> Routes {
         self.add("GET", path, get(handler))
     }
@@ -95,6 +103,7 @@ fn built() -> Routes {
         .merge(super::export::routes())
         .merge(super::video::routes())
         .merge(super::audio::routes())
+        .merge(super::upload::routes())
         .merge(super::async_response::routes())
         .merge(super::playback::routes())
         .merge(super::player::routes())

@@ -55,7 +55,6 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("POST", "/collection/{collection}/search/web"),
     ("POST", "/collection/{collection}/semantic-search"),
     ("POST", "/collection/{collection}/upload"),
-    ("GET", "/collection/{collection}/upload_url"),
     ("POST", "/collection/{collection}/video/{video}/translate"),
     ("POST", "/compile"),
     ("DELETE", "/download"),

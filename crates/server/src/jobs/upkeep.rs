@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::app::{App, retention, upkeep};
+use crate::app::{App, retention, upkeep, upload};
 
 const EACH: Duration = Duration::from_secs(60);
 
@@ -15,6 +15,9 @@ pub async fn run(app: App) {
         }
         if let Err(error) = upkeep::forget_events(&app).await {
             tracing::error!(%error, "old events could not be forgotten");
+        }
+        if let Err(error) = upload::sweep_slots(&app).await {
+            tracing::error!(%error, "expired upload URLs could not be swept");
         }
         match retention::enforce(&app).await {
             Ok(is_within) => {

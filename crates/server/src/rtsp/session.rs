@@ -256,6 +256,7 @@ mod tests {
             api_key: Some("sk-test".to_owned()),
             allow_private_urls: false,
             min_free: 0,
+            max_upload: 0,
             retention: Default::default(),
             speech_workers: 1,
             transcribe: None,

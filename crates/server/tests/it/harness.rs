@@ -82,6 +82,7 @@ impl TestServer {
             api_key: Some(KEY.to_owned()),
             allow_private_urls: false,
             min_free: 0,
+            max_upload: 1 << 30,
             retention: Default::default(),
             speech_workers: 1,
             transcribe: None,

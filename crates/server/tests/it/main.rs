@@ -19,4 +19,5 @@ mod socket;
 mod sockets;
 mod storage;
 mod tidy;
+mod uploads;
 mod webhooks;

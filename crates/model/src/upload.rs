@@ -1,0 +1,29 @@
+//! What comes in by upload: a slot is a URL of ours that takes one file, and gives it back to who knows the URL.
+//! What the file is, nobody has looked at here.
+
+use crate::id::{CollectionId, UserId};
+use crate::time::WallTime;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadSlot {
+    /// SHA-256 of the secret in its URL.
+    pub hash: String,
+    pub owner: UserId,
+    pub collection_id: CollectionId,
+    /// What the asset is to be called, if the client said so when it asked for the URL.
+    pub name: Option<String>,
+    pub expires_at: WallTime,
+    /// The file, once all of it is on the disk.
+    pub received: Option<Received>,
+}
+
+/// A file that has come in whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its name in the folder of uploads.
+    pub file: String,
+    /// What the sender called it.
+    pub source_name: Option<String>,
+    pub sha256: String,
+    pub bytes: u64,
+}
