@@ -13,8 +13,23 @@ pub struct UploadSlot {
     /// What the asset is to be called, if the client said so when it asked for the URL.
     pub name: Option<String>,
     pub expires_at: WallTime,
+    /// The file, while it comes in by pieces.
+    pub arriving: Option<Arriving>,
     /// The file, once all of it is on the disk.
     pub received: Option<Received>,
+}
+
+/// A file that comes in by pieces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arriving {
+    /// Its name in the folder of uploads. How much of it is there, it says itself.
+    pub file: String,
+    /// What the sender called it.
+    pub source_name: Option<String>,
+    /// How many bytes it will have.
+    pub length: u64,
+    /// Bytes that are known to be right while a piece comes whose sum is still to be checked.
+    pub sure: Option<u64>,
 }
 
 /// A file that has come in whole.

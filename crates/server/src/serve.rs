@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use vitascope_model::Result;
 use vitascope_model::error::Context;
 
-use crate::app::{App, account, recording, stream, upload};
+use crate::app::{App, account, recording, stream, tus, upload};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::{events, http, jobs, live, rtsp};
@@ -41,6 +41,7 @@ pub async fn start(app: &App, rtsp_door: TcpListener) -> Result<()> {
     events::begin(app).await?;
     recording::recover_journals(app).await?;
     stream::complete_live(app).await?;
+    tus::recover(app).await?;
     upload::clear_broken(app).await?;
     live::remix::complete_all(app).await?;
     app.spawn(events::run_relay(app.clone()));

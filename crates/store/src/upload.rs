@@ -1,7 +1,7 @@
 //! Slots of uploads: URLs of ours that take one file each. The files themselves lie beside the objects, under names that only rows know.
 
 use sqlx::FromRow;
-use vitascope_model::upload::{Received, UploadSlot};
+use vitascope_model::upload::{Arriving, Received, UploadSlot};
 use vitascope_model::{Result, WallTime};
 
 use crate::db::OrBroken;
@@ -18,11 +18,20 @@ struct SlotRow {
     source_name: Option<String>,
     sha256: Option<String>,
     bytes: Option<i64>,
+    arriving: Option<String>,
+    declared: Option<i64>,
+    sure: Option<i64>,
 }
 
 impl SlotRow {
     fn into_model(self) -> Result<UploadSlot> {
         let source_name = self.source_name;
+        let arriving = self.arriving.zip(self.declared).map(|(file, length)| Arriving {
+            file,
+            source_name: source_name.clone(),
+            length: length.unsigned_abs(),
+            sure: self.sure.map(i64::unsigned_abs),
+        });
         let file = self.file.zip(self.sha256).zip(self.bytes);
         let received =
             file.map(|((file, sha256), bytes)| Received { file, source_name, sha256, bytes: bytes.unsigned_abs() });
@@ -32,6 +41,7 @@ impl SlotRow {
             collection_id: self.collection_id.parse()?,
             name: self.name,
             expires_at: WallTime(self.expires_at_us),
+            arriving,
             received,
         })
     }
@@ -45,9 +55,17 @@ impl Store {
         row.map(SlotRow::into_model).transpose()
     }
 
-    /// The files that slots hold.
+    /// Slots whose files come in by pieces.
+    pub async fn list_arriving_slots(&self) -> Result<Vec<UploadSlot>> {
+        const SQL: &str = "select * from upload_slot where arriving is not null";
+        let rows: Vec<SlotRow> = sqlx::query_as(SQL).fetch_all(&self.readers).await.or_broken()?;
+        rows.into_iter().map(SlotRow::into_model).collect()
+    }
+
+    /// The files that slots hold, or will hold.
     pub async fn list_uploaded_files(&self) -> Result<Vec<String>> {
-        const SQL: &str = "select file from upload_slot where file is not null";
+        const SQL: &str =
+            "select coalesce(file, arriving) from upload_slot where file is not null or arriving is not null";
         sqlx::query_scalar(SQL).fetch_all(&self.readers).await.or_broken()
     }
 
@@ -58,10 +76,14 @@ impl Store {
 }
 
 pub async fn insert_slot(tx: &mut Tx, slot: &UploadSlot, now: WallTime) -> Result<()> {
-    const SQL: &str = "insert into upload_slot (hash, user_id, collection_id, name, created_at_us, expires_at_us)
-        values ($1, $2, $3, $4, $5, $6)";
+    const SQL: &str = "insert into upload_slot (hash, user_id, collection_id, name, created_at_us, expires_at_us,
+        arriving, source_name, declared) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let query = sqlx::query(SQL).bind(&slot.hash).bind(slot.owner.as_str()).bind(slot.collection_id.as_str());
-    query.bind(slot.name.as_deref()).bind(now.0).bind(slot.expires_at.0).execute(tx).await.or_broken()?;
+    let query = query.bind(slot.name.as_deref()).bind(now.0).bind(slot.expires_at.0);
+    let arriving = slot.arriving.as_ref();
+    let query = query.bind(arriving.map(|a| a.file.as_str())).bind(arriving.and_then(|a| a.source_name.as_deref()));
+    let length = arriving.map(|a| i64::try_from(a.length).unwrap_or(i64::MAX));
+    query.bind(length).execute(tx).await.or_broken()?;
     Ok(())
 }
 
@@ -77,7 +99,8 @@ pub enum Filled {
 /// The slot holds this file from now on.
 pub async fn fill_slot(tx: &mut Tx, hash: &str, received: &Received) -> Result<Filled> {
     const FIND: &str = "select file from upload_slot where hash = $1";
-    const SQL: &str = "update upload_slot set file = $2, source_name = $3, sha256 = $4, bytes = $5 where hash = $1";
+    const SQL: &str = "update upload_slot set file = $2, source_name = $3, sha256 = $4, bytes = $5, arriving = null
+        where hash = $1";
     let found: Option<Option<String>> =
         sqlx::query_scalar(FIND).bind(hash).fetch_optional(&mut *tx).await.or_broken()?;
     let Some(before) = found else { return Ok(Filled::Gone) };
@@ -87,16 +110,24 @@ pub async fn fill_slot(tx: &mut Tx, hash: &str, received: &Received) -> Result<F
     Ok(Filled::Replaced(before))
 }
 
-/// Work that needs the slot's file was promised: it stays at least until then.
-pub async fn keep_slot(tx: &mut Tx, hash: &str, until: WallTime) -> Result<()> {
-    const SQL: &str = "update upload_slot set expires_at_us = max(expires_at_us, $2) where hash = $1";
-    sqlx::query(SQL).bind(hash).bind(until.0).execute(tx).await.or_broken()?;
+/// So many bytes of a file that comes in by pieces are right, whatever else is there; `None`: all that is there.
+pub async fn mark_sure(tx: &mut Tx, hash: &str, sure: Option<u64>) -> Result<()> {
+    const SQL: &str = "update upload_slot set sure = $2 where hash = $1";
+    let sure = sure.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    sqlx::query(SQL).bind(hash).bind(sure).execute(tx).await.or_broken()?;
     Ok(())
+}
+
+/// Forgets a slot; returns the file that is nobody's now.
+pub async fn delete_slot(tx: &mut Tx, hash: &str) -> Result<Vec<String>> {
+    const SQL: &str = "delete from upload_slot where hash = $1 returning coalesce(file, arriving)";
+    let files: Vec<Option<String>> = sqlx::query_scalar(SQL).bind(hash).fetch_all(tx).await.or_broken()?;
+    Ok(files.into_iter().flatten().collect())
 }
 
 /// Forgets slots whose time is over; returns the files that are nobody's now.
 pub async fn delete_expired(tx: &mut Tx, now: WallTime) -> Result<Vec<String>> {
-    const SQL: &str = "delete from upload_slot where expires_at_us <= $1 returning file";
+    const SQL: &str = "delete from upload_slot where expires_at_us <= $1 returning coalesce(file, arriving)";
     let files: Vec<Option<String>> = sqlx::query_scalar(SQL).bind(now.0).fetch_all(tx).await.or_broken()?;
     Ok(files.into_iter().flatten().collect())
 }

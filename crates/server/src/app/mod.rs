@@ -18,6 +18,7 @@ pub mod rtstream;
 pub mod space;
 pub mod stream;
 pub mod transcript;
+pub mod tus;
 pub mod upkeep;
 pub mod upload;
 pub mod webhook;
@@ -62,6 +63,7 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub plans: Arc<playback::PlanCache>,
     pub space: Arc<space::Space>,
+    pub arrivals: Arc<tus::Arrivals>,
     /// Rung after a commit that left something in the outbox, or a job.
     pub outbox_bell: Arc<Notify>,
     pub webhook_bell: Arc<Notify>,
@@ -107,6 +109,7 @@ impl App {
             outbound,
             metrics: Arc::default(),
             plans: Arc::default(),
+            arrivals: Arc::default(),
             space: Arc::new(space::Space::of(&config.data_dir, config.min_free)?),
             outbox_bell: Arc::default(),
             webhook_bell: Arc::default(),

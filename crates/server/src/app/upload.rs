@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use vitascope_model::account::Scope;
 use vitascope_model::collection::Collection;
 use vitascope_model::error::Context;
-use vitascope_model::upload::{Received, UploadSlot};
+use vitascope_model::upload::{Arriving, Received, UploadSlot};
 use vitascope_model::{Error, ErrorKind, Result, Span};
 use vitascope_store::upload::{self, Filled};
 
@@ -32,7 +32,13 @@ pub struct MintedSlot {
 }
 
 /// A new slot of a collection, for a day.
-pub async fn make_slot(app: &App, scope: &Scope, collection: &Collection, name: Option<String>) -> Result<MintedSlot> {
+pub async fn make_slot(
+    app: &App,
+    scope: &Scope,
+    collection: &Collection,
+    name: Option<String>,
+    arriving: Option<Arriving>,
+) -> Result<MintedSlot> {
     app.space.check()?;
     let (secret, now) = (random::secret_name(), app.now());
     let slot = UploadSlot {
@@ -41,6 +47,7 @@ pub async fn make_slot(app: &App, scope: &Scope, collection: &Collection, name: 
         collection_id: collection.id.clone(),
         name,
         expires_at: now + SLOT_LIFE,
+        arriving,
         received: None,
     };
     let made = slot.clone();
@@ -165,7 +172,7 @@ pub async fn clear_broken(app: &App) -> Result<()> {
     Ok(())
 }
 
-async fn remove(app: &App, file: &str) {
+pub(super) async fn remove(app: &App, file: &str) {
     match fs::remove_file(folder(app).join(file)).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::warn!(%error, "an upload that nobody needs could not be removed; the next start does it");
@@ -174,12 +181,12 @@ async fn remove(app: &App, file: &str) {
     }
 }
 
-async fn sync_folder(folder: &Path) -> Result<()> {
+pub(super) async fn sync_folder(folder: &Path) -> Result<()> {
     let folder = File::open(folder).await.internal("open the folder of uploads")?;
     folder.sync_all().await.internal("put the folder of uploads on the disk")
 }
 
-fn check_size(app: &App, bytes: u64) -> Result<()> {
+pub(super) fn check_size(app: &App, bytes: u64) -> Result<()> {
     let most = app.config.max_upload;
     if bytes <= most {
         return Ok(());
@@ -194,11 +201,11 @@ pub fn check_room(app: &App, bytes: u64) -> Result<()> {
     if app.space.free() < bytes.saturating_add(app.config.min_free) { Err(full()) } else { Ok(()) }
 }
 
-fn full() -> Error {
+pub(super) fn full() -> Error {
     Error::new(ErrorKind::StorageFull, "the disk has no room for this file")
 }
 
-fn unwritten(error: std::io::Error) -> Error {
+pub(super) fn unwritten(error: std::io::Error) -> Error {
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => full().because(error),
         _ => Error::internal("write an upload").because(error),

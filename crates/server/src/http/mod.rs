@@ -21,6 +21,7 @@ mod reply;
 mod router;
 mod rtstream;
 mod transcription;
+mod tus;
 mod unbuilt;
 mod upload;
 mod user;

@@ -51,11 +51,11 @@ impl Routes {
         self
     }
 
-    /// A POST that asks for no key: its path is a secret that was given to who had one.
-    pub(super) fn open_post<H: Handler<T, App>, T: 'static>(mut self, path: &'static str, handler: H) -> Routes {
-        self.open = self.open.route(path, post(handler));
-        self.list.push(("POST", path));
-        self.open_list.push(("POST", path));
+    /// Another method that asks for no key: its path is a secret that was given to who had one.
+    pub(super) fn open_on(mut self, method: &'static str, path: &'static str, handler: MethodRouter<App>) -> Routes {
+        self.open = self.open.route(path, handler);
+        self.list.push((method, path));
+        self.open_list.push((method, path));
         self
     }
 
@@ -104,6 +104,7 @@ fn built() -> Routes {
         .merge(super::video::routes())
         .merge(super::audio::routes())
         .merge(super::upload::routes())
+        .merge(super::tus::routes())
         .merge(super::async_response::routes())
         .merge(super::playback::routes())
         .merge(super::player::routes())

@@ -6,6 +6,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use multer::{Field, Multipart};
 use serde::Deserialize;
 use serde_json::json;
@@ -27,10 +28,11 @@ const BLOCK: usize = 256 << 10;
 const LONGEST_NAME: usize = 200;
 
 pub(super) fn routes() -> Routes {
-    Routes::new()
-        .get("/collection/{collection}/upload_url", make_url)
-        .open("/uploads/{secret}", give)
-        .open_post("/uploads/{secret}", take)
+    Routes::new().get("/collection/{collection}/upload_url", make_url).open("/uploads/{secret}", give).open_on(
+        "POST",
+        "/uploads/{secret}",
+        post(take),
+    )
 }
 
 #[derive(Deserialize)]
@@ -46,7 +48,7 @@ async fn make_url(
 ) -> Answer {
     let collection = collection_of(&app, &scope, &collection).await?;
     let name = query.name.as_deref().and_then(clean_name);
-    let made = upload::make_slot(&app, &scope, &collection, name).await?;
+    let made = upload::make_slot(&app, &scope, &collection, name, None).await?;
     let url = app.config.url(&format!("/uploads/{}", made.secret));
     Ok(Reply::ok(json!({ "upload_url": url, "expires_at": made.slot.expires_at.to_string() })))
 }
@@ -54,6 +56,11 @@ async fn make_url(
 /// A file as multipart: the first part that has a file name, whatever that and its type are.
 async fn take(State(app): State<App>, Path(secret): Path<String>, request: Request) -> Answer {
     let slot = upload::open_slot(&app, &secret).await?;
+    if slot.arriving.is_some() {
+        return Err(
+            Error::conflict("a tus upload comes in here: go on with PATCH /tus/…, or end it with DELETE").into()
+        );
+    }
     let expected = length_of(request.headers());
     let mut parts = parts_of(request)?;
     while let Some(part) = parts.next_field().await.invalid("the multipart body cannot be read or broke off")? {
@@ -92,7 +99,7 @@ fn length_of(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// What a file is called, as people read it: without folders and control characters. Nothing where nothing is left.
-fn clean_name(name: &str) -> Option<String> {
+pub(super) fn clean_name(name: &str) -> Option<String> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
     let kept: String = last.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
     let kept = kept.trim();
