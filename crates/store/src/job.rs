@@ -100,6 +100,13 @@ pub async fn finish(tx: &mut Tx, id: &JobId, outcome: std::result::Result<&str, 
     Ok(())
 }
 
+/// How far a running job is, from 0 to 100.
+pub async fn set_progress(tx: &mut Tx, id: &JobId, percent: i64) -> Result<()> {
+    const SQL: &str = "update job set progress = $2 where id = $1 and state = 'running'";
+    sqlx::query(SQL).bind(id.as_str()).bind(percent).execute(tx).await.or_broken()?;
+    Ok(())
+}
+
 pub async fn retry_at(tx: &mut Tx, id: &JobId, at: WallTime, error: &str) -> Result<()> {
     const SQL: &str =
         "update job set state = 'queued', run_at_us = $2, error = $3, leased_until_us = null where id = $1";

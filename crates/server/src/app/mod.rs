@@ -15,6 +15,7 @@ pub mod playback;
 pub mod recording;
 pub mod retention;
 pub mod rtstream;
+pub mod source;
 pub mod space;
 pub mod stream;
 pub mod transcript;

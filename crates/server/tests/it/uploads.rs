@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use vitascope_model::Span;
+use vitascope_model::id::JobId;
+use vitascope_server::app::source::{self, Source};
 use vitascope_server::app::upload;
 
 use crate::harness::{KEY, TestServer};
@@ -171,6 +173,191 @@ async fn a_source_that_lies_inside_is_not_asked() {
     assert_eq!(found.chunk().await.unwrap().as_deref(), Some(&b"film"[..]), "nothing is decoded");
     assert!(found.chunk().await.unwrap().is_none());
     assert!(answer.await.unwrap().contains("accept-encoding: identity"));
+}
+
+fn job(n: u8) -> JobId {
+    JobId::mint(vitascope_model::WallTime(0), [n; 10])
+}
+
+/// Our own upload URL costs no request and no copy, and goes on to hold its file.
+#[tokio::test]
+async fn an_upload_url_of_ours_is_a_source_without_a_request() {
+    let server = TestServer::start().await;
+    let url = slot(&server).await;
+    let error = source::find(&server.app, &url).await.unwrap_err();
+    assert!(error.message.contains("nothing was sent"), "{error}");
+    assert_eq!(send(&url, form("file", "a film.mp4", "x/y", b"film")).await.status(), 200);
+    let found = source::find(&server.app, &url).await.unwrap();
+    assert!(matches!(found, Source::Slot(_)));
+    let here = source::bring(&server.app, &job(1), &found).await.unwrap();
+    assert_eq!(std::fs::read(here.path()).unwrap(), b"film");
+    let names = (here.slot_name.as_deref(), here.received.source_name.as_deref());
+    assert_eq!((names, files(&server)), ((Some("first"), Some("a film.mp4")), 2));
+    // As after a crash: the same job again.
+    let again = source::bring(&server.app, &job(1), &found).await.unwrap();
+    assert_eq!(std::fs::read(again.path()).unwrap(), b"film");
+    drop((here, again));
+    assert_eq!((files(&server), read(&url).await.bytes().await.unwrap().as_ref()), (1, &b"film"[..]));
+}
+
+/// Answers one request on loopback with these bytes, and says where.
+async fn answering(answer: Vec<u8>) -> String {
+    let door = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/films/a%20film.mp4", door.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut line, _) = door.accept().await.unwrap();
+        assert!(line.read(&mut [0; 4096]).await.unwrap() > 0);
+        line.write_all(&answer).await.unwrap();
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_strangers_file_is_brought_whole_or_not_at_all() {
+    let server = TestServer::start_with(|config| {
+        config.allow_private_urls = true;
+        config.max_upload = 1000;
+    })
+    .await;
+    let bring = async |answer: &[u8]| {
+        let url = answering(answer.to_vec()).await;
+        source::bring(&server.app, &job(2), &source::find(&server.app, &url).await.unwrap()).await
+    };
+    let here = bring(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfilm").await.unwrap();
+    assert_eq!(std::fs::read(here.path()).unwrap(), b"film");
+    assert_eq!((here.received.source_name.as_deref(), here.received.bytes), (Some("a film.mp4"), 4));
+    assert_eq!(here.received.sha256, "d0607f7ad2628b2af9158dfba06ce87166e66b15bf68f8f358f9aa27ccb7c321");
+    drop(here);
+    for (answer, wrong) in [
+        (&b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nfilm"[..], "broke off"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\n", "VITASCOPE_MAX_UPLOAD"),
+        (b"HTTP/1.1 200 OK\r\ncontent-type: video/mp4\r\n\r\n<!doctype html><title>x</title>", "a web page"),
+        (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "answered with 404"),
+        (b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", "answered with 503"),
+    ] {
+        let Err(error) = bring(answer).await else { panic!("{wrong}: it was taken") };
+        assert!(error.message.contains(wrong), "{error}");
+    }
+    let mut endless = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+    endless.resize(2000, 7);
+    let Err(error) = bring(&endless).await else { panic!("it was taken") };
+    assert!(error.message.contains("VITASCOPE_MAX_UPLOAD"), "{error}");
+    assert_eq!(files(&server), 0);
+}
+
+/// Ways to write an address of this machine, or one that must not be reached. `PORT` is the canary's.
+const FORMS: &[&str] = &[
+    "http://127.0.0.1:PORT/",
+    "http://127.1:PORT/",
+    "http://127.0.1:PORT/",
+    "http://2130706433:PORT/",
+    "http://017700000001:PORT/",
+    "http://0177.0.0.1:PORT/",
+    "http://0177.0.0.01:PORT/",
+    "http://0x7f000001:PORT/",
+    "http://0x7f.0.0.1:PORT/",
+    "http://0x7f.1:PORT/",
+    "http://0x7F.0x0.0x0.0x1:PORT/",
+    "http://127.0.0.1.:PORT/",
+    "http://127.0.0.01:PORT/",
+    "http://0:PORT/",
+    "http://0.0.0.0:PORT/",
+    "http://00.0.0.0:PORT/",
+    "http://%31%32%37.0.0.1:PORT/",
+    "http://１２７.０.０.１:PORT/",
+    "http://127。0。0。1:PORT/",
+    "http://①②⑦.0.0.1:PORT/",
+    "http://127.127.127.127:PORT/",
+    "http://127.255.255.254:PORT/",
+    "http://[::1]:PORT/",
+    "http://[0:0:0:0:0:0:0:1]:PORT/",
+    "http://[::]:PORT/",
+    "http://[::ffff:127.0.0.1]:PORT/",
+    "http://[::ffff:7f00:1]:PORT/",
+    "http://[::127.0.0.1]:PORT/",
+    "http://[::1%25lo]:PORT/",
+    "http://[::1%lo]:PORT/",
+    "http://[fe80::1%25lo]:PORT/",
+    "http://[fe80::1]:PORT/",
+    "http://[64:ff9b::7f00:1]:PORT/",
+    "http://[2002:7f00:1::]:PORT/",
+    "http://[2001:0:7f00:1::]:PORT/",
+    "http://[fd00:ec2::254]:PORT/",
+    "http://localhost:PORT/",
+    "http://LOCALHOST:PORT/",
+    "http://LocalHost:PORT/a/../b",
+    "HTTP://localhost:PORT/",
+    "http://8.8.8.8@127.0.0.1:PORT/",
+    "http://8.8.8.8:80@127.0.0.1:PORT/",
+    "http://a:b@[::1]:PORT/",
+    "http://user@localhost:PORT/",
+    "http:127.0.0.1:PORT/",
+    "http:/127.0.0.1:PORT/",
+    "http:\\\\127.0.0.1:PORT\\",
+    "http:///127.0.0.1:PORT/",
+    "http:////127.0.0.1:PORT/",
+    " http://127.0.0.1:PORT/ ",
+    "ht\ntp://127.0.0.1:PORT/",
+    "http://127.0.0.1\t:PORT/",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://2852039166/",
+    "http://0xa9fea9fe/",
+    "http://0251.0376.0251.0376/",
+    "http://[::ffff:169.254.169.254]/",
+    "http://100.100.100.200/",
+    "http://10.0.0.1/",
+    "http://192.168.0.1/",
+    "http://172.16.0.1/",
+    "https://127.0.0.1:PORT/",
+    "https://localhost:PORT/",
+    "https://[::1]:PORT/",
+    "file:///etc/passwd",
+    "file://127.0.0.1/etc/passwd",
+    "gopher://127.0.0.1:PORT/_x",
+    "dict://127.0.0.1:PORT/",
+    "ftp://127.0.0.1:PORT/",
+    "data:video/mp4;base64,AAAA",
+    "ldap://127.0.0.1:PORT/",
+    "tftp://127.0.0.1:PORT/x",
+    "rtsp://127.0.0.1:PORT/x",
+    "rtmp://127.0.0.1:PORT/x",
+    "unix:/run/x",
+    "ws://127.0.0.1:PORT/",
+    "blob:http://127.0.0.1:PORT/",
+    "view-source:http://127.0.0.1:PORT/",
+    "concat:http://127.0.0.1:PORT/|x",
+    "//127.0.0.1:PORT/",
+    "127.0.0.1:PORT",
+    "",
+];
+
+#[tokio::test]
+async fn no_form_of_an_address_inside_reaches_the_canary() {
+    let canary = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = canary.local_addr().unwrap().port();
+    let beside = tokio::net::TcpListener::bind(("::1", port)).await.ok();
+    let server = TestServer::start().await;
+    for form in FORMS {
+        let url = form.replace("PORT", &port.to_string());
+        let found = source::find(&server.app, &url).await;
+        let brought = match &found {
+            Ok(found) => source::bring(&server.app, &job(3), found).await.map(drop),
+            Err(_) => continue,
+        };
+        assert!(brought.is_err(), "{url} was fetched");
+    }
+    let asked = async |door: &tokio::net::TcpListener| {
+        tokio::time::timeout(Duration::from_millis(50), door.accept()).await.is_ok()
+    };
+    assert!(FORMS.len() >= 60 && !asked(&canary).await, "the canary was asked");
+    if let Some(beside) = &beside {
+        assert!(!asked(beside).await, "the canary was asked by IPv6");
+    }
+    assert_eq!(files(&server), 0);
+    // A canary that nobody could reach would prove nothing.
+    let line = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    assert!(asked(&canary).await);
+    drop(line);
 }
 
 async fn wait_for(mut is_so: impl FnMut() -> bool) {
