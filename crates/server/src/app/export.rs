@@ -162,7 +162,6 @@ fn make(app: &App, material: Material) -> Result<Made> {
     Ok(if has_picture {
         let id = mint!(app, VideoId);
         let plays = plays(Piece::Video { id: id.clone() });
-        let stream_id = plays.id.clone();
         let made = Video {
             id,
             owner,
@@ -172,7 +171,7 @@ fn make(app: &App, material: Material) -> Result<Made> {
             original_id: None,
             length,
             bytes,
-            stream_id,
+            stream_id: plays.id.clone(),
             keep: false,
             created_at,
             parts,
@@ -181,7 +180,6 @@ fn make(app: &App, material: Material) -> Result<Made> {
     } else {
         let id = mint!(app, AudioId);
         let plays = plays(Piece::Audio { id: id.clone() });
-        let stream_id = plays.id.clone();
         let made = Audio {
             id,
             owner,
@@ -191,7 +189,7 @@ fn make(app: &App, material: Material) -> Result<Made> {
             original_id: None,
             length,
             bytes,
-            stream_id,
+            stream_id: plays.id.clone(),
             keep: false,
             created_at,
             parts,
@@ -345,13 +343,10 @@ async fn of_before(app: &App, session: &CaptureSession, channel: Option<&Channel
     let is_primary = channel.map(|c| &c.channel_id) == session.primary_video().map(|c| &c.channel_id);
     let asset = match channel.and_then(|c| c.exported_video_id.clone()) {
         Some(video) if !is_primary => Some(AssetId::Video(video)),
-        _ if is_primary => session.exported.clone(),
-        _ => None,
+        _ => session.exported.clone().filter(|_| is_primary),
     };
-    match asset {
-        Some(asset) => find(app, &asset).await,
-        None => Ok(None),
-    }
+    let Some(asset) = asset else { return Ok(None) };
+    find(app, &asset).await
 }
 
 /// Tells a socket how the export stands; while it is pending, the session's own news go there from now on.
