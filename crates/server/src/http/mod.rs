@@ -8,6 +8,7 @@ mod capture_media;
 mod capture_page;
 mod capture_view;
 mod collection;
+mod deliver;
 mod door;
 mod error;
 mod export;

@@ -1,15 +1,15 @@
 //! HLS: playlists, init and media segments of a stream. Who knows the id may play it, from any origin; there is no other check.
 //! Segments never change and may be cached for ever; the playlist of something that still grows may not.
 
-use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::HeaderValue;
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use vitascope_model::id::RtStreamId;
 use vitascope_model::stream::{Piece, Stream};
 use vitascope_model::{Error, WallTime};
 
+use super::deliver::{FOR_EVER, Wanted, open_to_all, preflight};
 use super::error::ApiError;
 use super::router::Routes;
 use crate::app::App;
@@ -18,33 +18,49 @@ use crate::app::playback::{gather, plan_of, segment};
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 const MP4: &str = "video/mp4";
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 pub(super) fn routes() -> Routes {
-    Routes::new().open("/streams/{stream}/{file}", file)
+    Routes::new().open_on("GET", "/streams/{stream}/{file}", get(file).options(preflight))
 }
 
-async fn file(State(app): State<App>, Path((id, file)): Path<(String, String)>) -> Result<Response, ApiError> {
-    let stream = app.store.find_stream(&id).await?;
+/// Errors, too, may be read from any origin: a player there must be able to tell 410 from 503.
+async fn file(
+    State(app): State<App>,
+    Path((id, file)): Path<(String, String)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    let wanted = Wanted::new(method, headers);
+    open_to_all(found(&app, &wanted, &id, &file).await.unwrap_or_else(IntoResponse::into_response))
+}
+
+async fn found(app: &App, wanted: &Wanted, id: &str, file: &str) -> Result<Response, ApiError> {
+    let stream = app.store.find_stream(id).await?;
     let stream = stream.ok_or_else(|| Error::not_found("the stream"))?;
     if let Piece::Live { id } = &stream.piece {
-        return live_file(&app, &stream, id, &file).await;
+        return live_file(app, wanted, &stream, id, file).await;
     }
-    let plan = plan_of(&app, &stream).await?;
+    let plan = plan_of(app, &stream).await?;
     if file.ends_with(".m3u8") {
         let cache = if plan.is_complete() { "public, max-age=60" } else { "no-cache" };
-        return Ok(answer(PLAYLIST, cache, plan.playlist().into()));
+        return Ok(wanted.answer(PLAYLIST, cache, plan.playlist().into()));
     }
     if file == "init.mp4" {
-        return Ok(answer(MP4, FOR_EVER, plan.init()?));
+        return Ok(wanted.answer(MP4, FOR_EVER, plan.init()?));
     }
     let n = file.strip_suffix(".m4s").and_then(|n| n.parse().ok());
     let n: usize = n.ok_or_else(|| Error::not_found(format_args!("file {file} of the stream")))?;
-    Ok(answer("video/iso.segment", FOR_EVER, segment(&app, &plan, n).await?))
+    Ok(wanted.answer("video/iso.segment", FOR_EVER, segment(app, &plan, n).await?))
 }
 
 /// The playlist slides; a segment, which is named by its moment, stays what it is.
-async fn live_file(app: &App, stream: &Stream, id: &RtStreamId, file: &str) -> Result<Response, ApiError> {
+async fn live_file(
+    app: &App,
+    wanted: &Wanted,
+    stream: &Stream,
+    id: &RtStreamId,
+    file: &str,
+) -> Result<Response, ApiError> {
     if stream.is_gone {
         return Err(Error::gone("what this stream plays was deleted").into());
     }
@@ -52,21 +68,14 @@ async fn live_file(app: &App, stream: &Stream, id: &RtStreamId, file: &str) -> R
     match file {
         "live.m3u8" => {
             let plan = live_edge::playlist_of(app, id).await?;
-            Ok(answer(PLAYLIST, "no-cache", plan.playlist().into()))
+            Ok(wanted.answer(PLAYLIST, "no-cache", plan.playlist().into()))
         }
-        "init.mp4" => Ok(answer(MP4, "no-cache", live_edge::playlist_of(app, id).await?.init()?)),
+        "init.mp4" => Ok(wanted.answer(MP4, "no-cache", live_edge::playlist_of(app, id).await?.init()?)),
         _ => {
             let wall = file.strip_suffix(".m4s").and_then(|n| n.parse().ok()).map(WallTime).ok_or_else(unknown)?;
             let plan = live_edge::plan_about(app, id, wall).await?;
             let layout = plan.segment_layout(wall).ok_or_else(unknown)?;
-            Ok(answer("video/iso.segment", FOR_EVER, gather(app, &layout).await?))
+            Ok(wanted.answer("video/iso.segment", FOR_EVER, gather(app, &layout).await?))
         }
     }
-}
-
-fn answer(kind: &'static str, cache: &'static str, body: Bytes) -> Response {
-    let header = HeaderValue::from_static;
-    let headers =
-        [(CONTENT_TYPE, header(kind)), (CACHE_CONTROL, header(cache)), (ACCESS_CONTROL_ALLOW_ORIGIN, header("*"))];
-    (headers, body).into_response()
 }
