@@ -6,6 +6,7 @@
 mod capture;
 mod coverage;
 mod deletion;
+mod delivery;
 mod harness;
 mod jobs;
 mod keys;
