@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod health;
 pub mod id;
+pub mod image;
 pub mod job;
 pub mod live_index;
 pub mod rtstream;

@@ -95,6 +95,18 @@ impl Audit {
         sqlx::query_as(SQL).fetch_all(&self.0).await.or_broken()
     }
 
+    /// Images, with their objects and how many bytes these have.
+    pub async fn list_images(&self) -> Result<Vec<(String, String, i64)>> {
+        sqlx::query_as("select id, object, bytes from image order by id").fetch_all(&self.0).await.or_broken()
+    }
+
+    /// Whether an image is still there: somebody may have deleted it since it was listed.
+    pub async fn has_image(&self, id: &str) -> Result<bool> {
+        const SQL: &str = "select count(*) from image where id = $1";
+        let count: i64 = sqlx::query_scalar(SQL).bind(id).fetch_one(&self.0).await.or_broken()?;
+        Ok(count > 0)
+    }
+
     /// Objects that were deleted and wait for the sweeper: how many, and their bytes.
     pub async fn waiting_objects(&self) -> Result<(i64, i64)> {
         const SQL: &str = "select count(*), coalesce(sum(bytes), 0) from dropped_object";
@@ -103,7 +115,8 @@ impl Audit {
 
     /// Keys of all objects that rows speak of, and of those that the sweeper has yet to take.
     pub async fn known_objects(&self) -> Result<HashSet<String>> {
-        const SQL: &str = "select object from chunk union all select object from dropped_object";
+        const SQL: &str =
+            "select object from chunk union all select object from image union all select object from dropped_object";
         let keys: Vec<String> = sqlx::query_scalar(SQL).fetch_all(&self.0).await.or_broken()?;
         Ok(keys.into_iter().collect())
     }

@@ -33,6 +33,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (10, "live_index", include_str!("../migrations/sqlite/0010_live_index.sql")),
     (12, "library", include_str!("../migrations/sqlite/0012_library.sql")),
     (15, "upload", include_str!("../migrations/sqlite/0015_upload.sql")),
+    (16, "assets", include_str!("../migrations/sqlite/0016_assets.sql")),
     (19, "tus", include_str!("../migrations/sqlite/0019_tus.sql")),
 ];
 

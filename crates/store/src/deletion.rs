@@ -7,6 +7,7 @@ use vitascope_model::id::{AudioId, CaptureSessionId, RtStreamId, TrackId, VideoI
 use vitascope_model::{Result, TimeRange, WallTime};
 
 use crate::db::OrBroken;
+use crate::image;
 use crate::{Store, Tx};
 
 /// An object that no row needs any more.
@@ -34,6 +35,7 @@ impl Store {
                 not exists (select 1 from track t where t.id = d.track_id) as track_is_gone
             from dropped_object d where d.dropped_at_us <= $1
             and not exists (select 1 from chunk c where c.track_id = d.track_id and c.object = d.object)
+            and not exists (select 1 from image i where i.object = d.object)
             and not exists (select 1 from job j where j.state = 'running' and j.created_at_us <= d.dropped_at_us)
             order by d.dropped_at_us limit $2";
         sqlx::query_as(SQL).bind(before.0).bind(limit).fetch_all(&self.readers).await.or_broken()
@@ -117,6 +119,7 @@ async fn forget_rtstream(tx: &mut Tx, id: &str) -> Result<()> {
 }
 
 /// A video and the ranges that it owned. What an rtstream recorded stays with the rtstream.
+/// Its thumbnails go with it.
 pub async fn delete_video(tx: &mut Tx, id: &VideoId, now: WallTime) -> Result<Dropped> {
     const STATEMENTS: [&str; 6] = [
         "update stream set title = null, description = null where video_id = $1",
@@ -126,6 +129,7 @@ pub async fn delete_video(tx: &mut Tx, id: &VideoId, now: WallTime) -> Result<Dr
         "delete from video_part where video_id = $1",
         "delete from video where id = $1",
     ];
+    image::drop_of_video(tx, id, now).await?;
     for sql in STATEMENTS {
         sqlx::query(sql).bind(id.as_str()).execute(&mut *tx).await.or_broken()?;
     }

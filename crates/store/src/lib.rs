@@ -11,6 +11,7 @@ mod db;
 pub mod deletion;
 pub mod delivery;
 mod disk;
+pub mod image;
 pub mod job;
 mod kept;
 pub mod live_index;

@@ -44,6 +44,7 @@ pub async fn check(data_dir: &Path, deep: bool, now: WallTime) -> Result<Report>
     // Objects before rows: what is sealed in between is then known twice rather than not at all.
     let stored: HashMap<String, StoredObject> = objects.list().await?.into_iter().map(|o| (o.key.clone(), o)).collect();
     check_chunks(&audit, &objects, &stored, deep, &mut report).await?;
+    check_images(&audit, &objects, &stored, &mut report).await?;
     check_rows(&audit, &mut report).await?;
     report.waiting = audit.waiting_objects().await?;
     let known = audit.known_objects().await?;
@@ -56,6 +57,28 @@ pub async fn check(data_dir: &Path, deep: bool, now: WallTime) -> Result<Report>
     }
     report.orphans.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(report)
+}
+
+async fn check_images(
+    audit: &Audit,
+    objects: &Objects,
+    stored: &HashMap<String, StoredObject>,
+    report: &mut Report,
+) -> Result<()> {
+    for (id, object, bytes) in audit.list_images().await? {
+        report.bytes += bytes as u64;
+        let wrong = match stored.get(&object) {
+            Some(found) if found.bytes == bytes as u64 => continue,
+            Some(found) => format!("object {object} has {} bytes, not {bytes}", found.bytes),
+            // Written since the objects were listed.
+            None if objects.exists(&object).await? => continue,
+            None => format!("object {object} is missing"),
+        };
+        if audit.has_image(&id).await? {
+            report.damage.push(format!("image {id}: {wrong}"));
+        }
+    }
+    Ok(())
 }
 
 async fn check_rows(audit: &Audit, report: &mut Report) -> Result<()> {

@@ -9,6 +9,7 @@ pub mod collection;
 pub mod connection;
 pub mod deletion;
 pub mod export;
+pub mod image;
 pub mod live_edge;
 pub mod live_index;
 pub mod playback;

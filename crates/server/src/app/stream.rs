@@ -44,6 +44,11 @@ pub fn id_of(app: &App, owner: &UserId, piece: &Piece) -> String {
     random::hex(&mac_of(app, &format!("{owner} {piece}")).finalize().into_bytes()[..16])
 }
 
+/// A secret of this server's own, made of `text`.
+pub(super) fn mac(app: &App, text: &str) -> [u8; 32] {
+    mac_of(app, text).finalize().into_bytes().into()
+}
+
 fn mac_of(app: &App, text: &str) -> Hmac<sha2::Sha256> {
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(app.stream_secret.as_bytes()).expect("any key length will do");
     mac.update(text.as_bytes());

@@ -51,6 +51,10 @@ async fn check_path(app: &App, scope: &Scope, params: &[(&str, &str)]) -> Result
         app.store.get_audio(scope, &id.parse()?).await?;
         is_placed = true;
     }
+    if let Some(id) = named("image") {
+        app.store.get_image(scope, &id.parse()?).await?;
+        is_placed = true;
+    }
     if let Some(id) = named("job") {
         app.store.get_job(scope, &id.parse()?).await?;
         is_placed = true;

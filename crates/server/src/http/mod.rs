@@ -15,6 +15,7 @@ mod export;
 mod extract;
 mod guard;
 mod health;
+mod image;
 mod live_index;
 mod playback;
 mod player;

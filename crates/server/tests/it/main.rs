@@ -8,6 +8,7 @@ mod coverage;
 mod deletion;
 mod delivery;
 mod harness;
+mod images;
 mod jobs;
 mod keys;
 mod live_indexes;

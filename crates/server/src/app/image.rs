@@ -1,0 +1,98 @@
+//! Images: taken in when they can be decoded, renamed, kept, deleted; and the secret that stands in the URL of each.
+//! What a picture of a video is made from is `thumbnail`'s business.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use vitascope_media::image::probe;
+use vitascope_model::error::Context;
+use vitascope_model::id::{CollectionId, ImageId, UserId, VideoId};
+use vitascope_model::image::Image;
+use vitascope_model::{Result, Span};
+use vitascope_store::image;
+
+use super::asset::Wishes;
+use super::{App, mint, stream};
+use crate::random;
+
+/// What a new image is to be called, and what it shows.
+#[derive(Clone, Debug, Default)]
+pub struct ImageWishes {
+    pub name: String,
+    pub description: Option<String>,
+    /// Of a thumbnail: the video and when in it.
+    pub shows: Option<(VideoId, Span)>,
+}
+
+/// Makes the file an image. If it is none, the file stays where it is, for the caller to remove; else it is an object now.
+/// The file has to lie on the disk of the objects.
+pub async fn insert(
+    app: &App,
+    owner: &UserId,
+    collection: &CollectionId,
+    file: &Path,
+    wishes: ImageWishes,
+) -> Result<Image> {
+    app.space.check()?;
+    let facts = probe(file).await?;
+    let bytes = tokio::fs::metadata(file).await.internal("look at an image's file")?.len() as i64;
+    let id = mint!(app, ImageId);
+    // A folder of its own: the sweeper removes it with the object.
+    let object = format!("images/{id}/file");
+    let made = Image {
+        id,
+        owner: owner.clone(),
+        collection_id: collection.clone(),
+        name: wishes.name,
+        description: wishes.description,
+        object,
+        bytes,
+        width: facts.width,
+        height: facts.height,
+        kind: facts.kind,
+        keep: false,
+        created_at: app.now(),
+        shows: wishes.shows,
+    };
+    app.objects.adopt(file, &made.object).await?;
+    let row = made.clone();
+    let stored = app.store.write(move |tx| Box::pin(async move { image::insert(tx, &row).await })).await;
+    if let Err(error) = stored {
+        // Without a row nobody would find it again.
+        app.objects.give_back(&made.object, file).await.ok();
+        return Err(error);
+    }
+    Ok(made)
+}
+
+pub async fn update(app: &App, found: &Image, wishes: Wishes) -> Result<()> {
+    let id = found.id.clone();
+    app.store
+        .write(move |tx| Box::pin(async move { image::update(tx, &id, wishes.name.as_deref(), wishes.keep).await }))
+        .await
+}
+
+pub async fn delete(app: &App, found: &Image) -> Result<()> {
+    let (id, now) = (found.id.clone(), app.now());
+    app.store.write(move |tx| Box::pin(async move { image::delete(tx, &id, now).await })).await?;
+    app.sweep_bell.notify_one();
+    Ok(())
+}
+
+/// Path of the file, for whoever has it.
+pub fn path(app: &App, image: &Image) -> String {
+    format!("/images/{}/{}", image.id, secret(app, &image.id))
+}
+
+/// Whether a path's secret is the image's.
+pub fn is_secret(app: &App, id: &ImageId, wanted: &str) -> bool {
+    random::digest(&secret(app, id)) == random::digest(wanted)
+}
+
+fn secret(app: &App, id: &ImageId) -> String {
+    random::hex(&stream::mac(app, &format!("image {id}"))[..16])
+}
+
+pub async fn read(app: &App, image: &Image) -> Result<Bytes> {
+    app.objects.range(&image.object, 0, image.bytes as u64).await
+}

@@ -1,0 +1,174 @@
+//! Images over HTTP: read, renamed, deleted; their files by a URL that only who asked for the image knows, and by one that expires.
+
+use axum::extract::{Path, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use vitascope_model::id::ImageId;
+use vitascope_model::image::Image;
+use vitascope_model::{Error, Span, WallTime};
+
+use super::error::ApiError;
+use super::extract::{Body, Owner, Query, check_name, collection_of};
+use super::reply::{Answer, Reply};
+use super::router::Routes;
+use crate::app::asset::Wishes;
+use crate::app::{App, image, stream};
+
+/// How long a signed URL is good.
+const SIGNED_FOR: Span = Span::seconds(86_400);
+
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .get("/image", list_images)
+        .get("/image/{image}", show_image)
+        .patch("/image/{image}", update_image)
+        .delete("/image/{image}", delete_image)
+        .post("/image/{image}/generate_url", sign_url)
+        .open("/images/{image}/{secret}", file)
+        .open("/signed/{expires}/{mac}/{stream}/image", signed_file)
+}
+
+#[derive(Serialize)]
+pub(super) struct ImageView {
+    id: String,
+    collection_id: String,
+    name: String,
+    description: Option<String>,
+    url: String,
+    width: u32,
+    height: u32,
+    mime_type: &'static str,
+    size: String,
+    user_id: String,
+    keep: bool,
+    created_at: String,
+    /// Of a thumbnail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    video_id: Option<String>,
+    /// Seconds from the video's beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<f64>,
+}
+
+pub(super) fn view(app: &App, i: &Image) -> ImageView {
+    ImageView {
+        id: i.id.to_string(),
+        collection_id: i.collection_id.to_string(),
+        name: i.name.clone(),
+        description: i.description.clone(),
+        url: app.config.url(&image::path(app, i)),
+        width: i.width,
+        height: i.height,
+        mime_type: i.kind.mime(),
+        size: i.bytes.to_string(),
+        user_id: i.owner.to_string(),
+        keep: i.keep,
+        created_at: i.created_at.to_string(),
+        video_id: i.shows.as_ref().map(|(video, _)| video.to_string()),
+        timestamp: i.shows.as_ref().map(|(_, at)| at.to_seconds()),
+    }
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    collection_id: Option<String>,
+}
+
+async fn list_images(State(app): State<App>, Owner(scope): Owner, Query(query): Query<ListQuery>) -> Answer {
+    let collection = match query.collection_id.filter(|id| !id.is_empty()) {
+        Some(id) => Some(collection_of(&app, &scope, &id).await?.id),
+        None => None,
+    };
+    let found = app.store.list_images(&scope, collection.as_ref()).await?;
+    let images: Vec<ImageView> = found.iter().map(|i| view(&app, i)).collect();
+    Ok(Reply::ok(json!({ "images": images })))
+}
+
+async fn show_image(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
+    let found = app.store.get_image(&scope, &id.parse()?).await?;
+    Ok(Reply::ok(view(&app, &found)))
+}
+
+#[derive(Deserialize)]
+struct UpdateRequest {
+    name: Option<String>,
+    keep: Option<bool>,
+}
+
+async fn update_image(
+    State(app): State<App>,
+    Owner(scope): Owner,
+    Path(id): Path<String>,
+    Body(request): Body<UpdateRequest>,
+) -> Answer {
+    let found = app.store.get_image(&scope, &id.parse()?).await?;
+    check_name(request.name.as_ref())?;
+    image::update(&app, &found, Wishes { name: request.name, keep: request.keep }).await?;
+    let changed = app.store.get_image(&scope, &found.id).await?;
+    Ok(Reply::ok(view(&app, &changed)))
+}
+
+async fn delete_image(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
+    let found = app.store.get_image(&scope, &id.parse()?).await?;
+    image::delete(&app, &found).await?;
+    Ok(Reply::message("the image is deleted"))
+}
+
+/// A URL that gives the file to whoever has it, for a day.
+async fn sign_url(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
+    let found = app.store.get_image(&scope, &id.parse()?).await?;
+    let expires = app.now() + SIGNED_FOR;
+    let mac = stream::signature(&app, found.id.as_str(), expires);
+    let url = app.config.url(&format!("/signed/{}/{mac}/{}/image", expires.0, found.id));
+    // compat: the published document calls it `image_url`.
+    Ok(Reply::ok(json!({ "signed_url": url, "image_url": url, "expires_at": expires.to_string() })))
+}
+
+async fn file(
+    State(app): State<App>,
+    Path((id, secret)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let id: ImageId = id.parse()?;
+    if !image::is_secret(&app, &id, &secret) {
+        return Err(Error::not_found("the image").into());
+    }
+    send(&app, &id, &headers, "public, max-age=31536000, immutable").await
+}
+
+async fn signed_file(
+    State(app): State<App>,
+    Path((expires, mac, id)): Path<(i64, String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let expires = WallTime(expires);
+    if !stream::is_signature(&app, &id, expires, &mac) {
+        return Err(Error::not_found("the image").into());
+    }
+    if expires <= app.now() {
+        return Err(Error::denied("this URL has expired").into());
+    }
+    send(&app, &id.parse()?, &headers, "private, max-age=3600").await
+}
+
+/// The bytes never change, so the id is their tag.
+async fn send(app: &App, id: &ImageId, asked: &HeaderMap, cache: &'static str) -> Result<Response, ApiError> {
+    let found = app.store.find_image(id).await?.ok_or_else(|| Error::gone("this image was deleted"))?;
+    let tag = format!("\"{id}\"");
+    let headers = [
+        (CONTENT_TYPE, found.kind.mime().to_owned()),
+        (CACHE_CONTROL, cache.to_owned()),
+        (ETAG, tag.clone()),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned()),
+    ];
+    if asked.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+    }
+    Ok((headers, image::read(app, &found).await?).into_response())
+}
