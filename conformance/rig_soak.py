@@ -2,6 +2,7 @@
 
 import json
 import os
+import statistics
 import time
 from pathlib import Path
 
@@ -16,13 +17,11 @@ SECONDS = 6.0
 
 
 def slope_per_hour(readings: list[tuple[float, float]]) -> float:
-    """MB an hour by linear regression over the second half: the first warms up."""
+    """MB an hour over the second half (the first warms up): the median of the slopes between all pairs of readings (Theil and Sen).
+    Resident memory goes up and down by some 20 MB as a model is at work or not, which a regression by least squares takes for a slope."""
     late = readings[len(readings) // 2 :]
-    if len(late) < 2:
-        return 0.0
-    mean_t, mean_m = sum(t for t, _ in late) / len(late), sum(m for _, m in late) / len(late)
-    above = sum((t - mean_t) * (m - mean_m) for t, m in late)
-    return 3600 * above / sum((t - mean_t) ** 2 for t, _ in late)
+    slopes = [(m - n) / (t - u) for k, (u, n) in enumerate(late) for t, m in late[k + 1 :] if t > u]
+    return 3600 * statistics.median(slopes) if slopes else 0.0
 
 
 class Soak:

@@ -339,7 +339,7 @@ class TestNotBuilt:
     @pytest.mark.parametrize(
         "method, path",
         [
-            ("POST", "/collection/default/upload"), ("GET", "/collection/default/upload_url"), ("POST", "/rtstream"), ("POST", "/rtstream/event"),
+            ("POST", "/collection/default/upload"), ("POST", "/rtstream"), ("POST", "/rtstream/event"),
             ("POST", "/rtstream/rts-x/understand"), ("POST", "/rtstream/rts-x/search"), ("POST", "/collection/default/search"), ("POST", "/video/m-x/index"),
             ("POST", "/timeline"), ("POST", "/compile"), ("POST", "/chat/completions"), ("GET", "/billing/usage"), ("POST", "/transcode"),
         ],

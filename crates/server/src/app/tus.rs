@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -11,6 +12,8 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 use vitascope_model::account::Scope;
 use vitascope_model::collection::Collection;
 use vitascope_model::error::Context;
@@ -24,7 +27,14 @@ use crate::random;
 
 /// Slots into which somebody writes now.
 #[derive(Debug, Default)]
-pub struct Arrivals(Mutex<HashSet<String>>);
+pub struct Arrivals {
+    claimed: Mutex<HashSet<String>>,
+    /// Rung for all who wait when one is let go.
+    let_go: Notify,
+}
+
+/// As long as a client waits for an answer about a file that is being summed up.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The only writer of a slot, for as long as it lives.
 struct Claim {
@@ -35,14 +45,15 @@ struct Claim {
 impl Claim {
     fn of(app: &App, hash: &str) -> Option<Claim> {
         let arrivals = app.arrivals.clone();
-        let is_new = arrivals.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hash.to_owned());
+        let is_new = arrivals.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(hash.to_owned());
         is_new.then(|| Claim { arrivals, hash: hash.to_owned() })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.arrivals.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.hash);
+        self.arrivals.claimed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.hash);
+        self.arrivals.let_go.notify_waiters();
     }
 }
 
@@ -107,8 +118,30 @@ fn path_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// A file is told to be whole only when its slot holds it: what is still being summed up is waited for, and what was left unsummed
+/// (the last piece broke off after its last byte) is summed up now.
 pub async fn progress(app: &App, secret: &str) -> Result<Progress> {
-    progress_of(app, &upload::open_slot(app, secret).await?).await
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // Enrolled before the slot is read: a writer that ends in between is not missed.
+        let let_go = app.arrivals.let_go.notified();
+        let slot = upload::open_slot(app, secret).await?;
+        let found = progress_of(app, &slot).await?;
+        if slot.received.is_some() || found.offset < found.length {
+            return Ok(found);
+        }
+        if let Some(_claim) = Claim::of(app, &slot.hash) {
+            // Read again: who had the claim may have written it down since.
+            let slot = upload::open_slot(app, secret).await?;
+            if slot.received.is_none() {
+                complete(app, &slot).await?;
+            }
+            return Ok(found);
+        }
+        if timeout_at(deadline, let_go).await.is_err() {
+            return Err(Error::unavailable("all of the upload is here and is being summed up: ask again"));
+        }
+    }
 }
 
 async fn progress_of(app: &App, slot: &UploadSlot) -> Result<Progress> {
@@ -176,15 +209,16 @@ where
     if is_right.is_some() {
         mark_sure(app, slot, None).await?;
     }
+    // Even if the connection broke after the last byte.
+    if inlet.offset == arriving.length && is_right != Some(false) {
+        complete(app, slot).await?;
+    }
     let fits = poured?;
     if is_right == Some(false) {
         return Ok(Appended::WrongChecksum);
     }
     if !fits {
         return Ok(Appended::TooLong);
-    }
-    if inlet.offset == arriving.length {
-        complete(app, slot).await?;
     }
     Ok(Appended::To(Progress { offset: inlet.offset, length: arriving.length, expires_at: slot.expires_at }))
 }
