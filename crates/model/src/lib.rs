@@ -2,6 +2,7 @@
 //! Nothing here does I/O, awaits, or knows the JSON of the wire; every other crate may depend on this one and it depends on none of ours.
 
 pub mod account;
+pub mod asset;
 pub mod capture;
 pub mod clock;
 pub mod collection;

@@ -2,6 +2,7 @@
 //! One file per table family; a `*Row` never leaves its file. Reads are methods of `Store`; writes take the open transaction,
 //! so that a change, its job and its event are one commit, and only the server's `app` opens transactions.
 
+mod asset;
 pub mod audio;
 pub mod audit;
 pub mod capture;

@@ -80,8 +80,8 @@ pub async fn delete(app: &App, found: &Image) -> Result<()> {
 }
 
 /// Path of the file, for whoever has it.
-pub fn path(app: &App, image: &Image) -> String {
-    format!("/images/{}/{}", image.id, secret(app, &image.id))
+pub fn path(app: &App, id: &ImageId) -> String {
+    format!("/images/{id}/{}", secret(app, id))
 }
 
 /// Whether a path's secret is the image's.

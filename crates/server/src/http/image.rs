@@ -61,7 +61,7 @@ pub(super) fn view(app: &App, i: &Image) -> ImageView {
         collection_id: i.collection_id.to_string(),
         name: i.name.clone(),
         description: i.description.clone(),
-        url: app.config.url(&image::path(app, i)),
+        url: app.config.url(&image::path(app, &i.id)),
         width: i.width,
         height: i.height,
         mime_type: i.kind.mime(),

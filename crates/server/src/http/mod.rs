@@ -1,6 +1,7 @@
 //! The wire: one file per resource holds its routes, its requests and its handlers. JSON that clients send or read exists here only
 //! (what is pushed to them: `events::frames`). Handlers parse, call `app` or read the store, and answer; nothing else imports this room.
 
+mod asset;
 mod async_response;
 mod audio;
 mod capture;

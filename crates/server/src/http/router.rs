@@ -103,6 +103,7 @@ fn built() -> Routes {
         .merge(super::export::routes())
         .merge(super::video::routes())
         .merge(super::audio::routes())
+        .merge(super::asset::routes())
         .merge(super::image::routes())
         .merge(super::upload::routes())
         .merge(super::tus::routes())

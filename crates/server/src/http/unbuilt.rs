@@ -28,7 +28,6 @@ async fn not_built(_: Owner) -> ApiError {
 }
 
 pub(super) const OPERATIONS: &[Operation] = &[
-    ("GET", "/assets"),
     ("GET", "/audio/{audio}/transcription"),
     ("POST", "/audio/{audio}/transcription"),
     ("GET", "/billing/auto_recharge"),

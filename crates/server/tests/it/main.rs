@@ -11,6 +11,7 @@ mod harness;
 mod images;
 mod jobs;
 mod keys;
+mod listing;
 mod live_indexes;
 mod receiver;
 mod retention;
