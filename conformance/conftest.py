@@ -69,6 +69,16 @@ def server(server_folder, request):
         assert code == 0, f"SIGTERM ended the server with {code}:\n{server.tail()}"
 
 
+@pytest.fixture
+def own(folder):
+    """A server of this test's own, since it will not survive it."""
+    server = Server(folder)
+    server.start()
+    yield server
+    if server.running:
+        server.kill()
+
+
 @pytest.fixture(scope="session")
 def receiver():
     receiver = Receiver()

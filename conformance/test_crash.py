@@ -14,16 +14,6 @@ from stage import frames, script
 pytestmark = pytest.mark.timeout(150)
 
 
-@pytest.fixture
-def own(folder):
-    """A server of this test's own, since it will not survive it."""
-    server = Server(folder)
-    server.start()
-    yield server
-    if server.running:
-        server.kill()
-
-
 def screen_stream(api: Wire, session: str) -> str:
     streams = api("GET", f"/collection/default/capture/session/{session}").data["rtstreams"]
     return next(s["id"] for s in streams if s["channel_id"] == "screen")

@@ -91,16 +91,6 @@ def test_the_official_client_reads_on_where_it_was(conn, api):
     asyncio.run(scenario())
 
 
-@pytest.fixture
-def own(folder):
-    """A server of this test's own, since it will not survive it."""
-    server = Server(folder)
-    server.start()
-    yield server
-    if server.running:
-        server.kill()
-
-
 def listen(api: Wire, resume: str = "") -> tuple[object, dict]:
     socket = connect(api("GET", f"/collection/default/websocket{resume}").data["websocket_url"], legacy=True)
     return socket, json.loads(socket.recv(timeout=10))

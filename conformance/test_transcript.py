@@ -15,16 +15,6 @@ from stage import script, wer
 pytestmark = pytest.mark.timeout(150)
 
 
-@pytest.fixture
-def own(folder):
-    """A server of this test's own, since it will not survive it."""
-    server = Server(folder)
-    server.start()
-    yield server
-    if server.running:
-        server.kill()
-
-
 def said(api: Wire, stream: str) -> list[dict]:
     answer = api("GET", f"/rtstream/{stream}/transcription?page_size=1000")
     assert is_success(answer), answer

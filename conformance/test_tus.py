@@ -111,9 +111,9 @@ def test_an_upload_that_is_ended_is_gone(server):
     assert call(whole, "GET", {})[0] == 404
 
 
-def test_cuts_at_random_places_and_kill_9_lose_no_byte_that_was_acknowledged(server):
+def test_cuts_at_random_places_and_kill_9_lose_no_byte_that_was_acknowledged(own):
     file, dice = os.urandom(4_000_000), random.Random(4)
-    url, whole = create(server, len(file))
+    url, whole = create(own, len(file))
     acknowledged, rounds, until = 0, 0, time.monotonic() + 60
     while acknowledged < len(file):
         at = offset(url)
@@ -132,19 +132,19 @@ def test_cuts_at_random_places_and_kill_9_lose_no_byte_that_was_acknowledged(ser
         else:
             broken_off(url, at, file[at:end], len(file) - at)
         if rounds % 3 == 0:
-            server.kill()
-            server.start()
+            own.kill()
+            own.start()
         rounds += 1
     # What HEAD told to be whole is there to be read.
     assert offset(url) == len(file) and read(whole) == file
 
 
-def test_a_piece_whose_sum_was_never_checked_is_taken_back_after_kill_9(server):
-    url, _ = create(server, 1_000_000)
+def test_a_piece_whose_sum_was_never_checked_is_taken_back_after_kill_9(own):
+    url, _ = create(own, 1_000_000)
     assert call(url, "PATCH", PIECE | {"upload-offset": "0"}, bytes(1000))[0] == 204
     line = broken_off(url, 1000, os.urandom(200_000), 500_000, "sha1 " + base64.b64encode(bytes(20)).decode(), hang_up=False)
-    server.kill()
-    server.start()
+    own.kill()
+    own.start()
     line.close()
     assert offset(url) == 1000
 

@@ -9,7 +9,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
-from rig_wire import is_error, is_success
+from rig_wire import Wire, is_error, is_success
 
 KINDS = ["application/octet-stream", "text/plain; charset=utf-8", "application/json"]
 
@@ -65,7 +65,8 @@ def test_a_form_without_a_file_says_so_and_an_unknown_url_is_not_found(api):
     assert refused.value.code == 404
 
 
-def test_a_received_file_survives_kill_9_and_a_half_one_does_not(server, api):
+def test_a_received_file_survives_kill_9_and_a_half_one_does_not(own):
+    api = Wire(own.url, own.key)
     whole = api("GET", "/collection/default/upload_url").data["upload_url"]
     half = api("GET", "/collection/default/upload_url").data["upload_url"]
     file = os.urandom(300_000)
@@ -76,8 +77,8 @@ def test_a_received_file_survives_kill_9_and_a_half_one_does_not(server, api):
     line.putheader("content-type", "multipart/form-data; boundary=edge")
     line.putheader("content-length", "1000000")
     line.endheaders(b'--edge\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n' + bytes(100_000))
-    server.kill()
-    server.start()
+    own.kill()
+    own.start()
     line.close()
     with urllib.request.urlopen(whole, timeout=30) as answer:
         assert answer.read() == file
