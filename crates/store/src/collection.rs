@@ -92,7 +92,7 @@ pub async fn delete(tx: &mut Tx, id: &CollectionId) -> Result<()> {
 pub async fn is_empty(tx: &mut Tx, id: &CollectionId) -> Result<bool> {
     const SQL: &str = "select (select count(*) from capture_session where collection_id = $1)
         + (select count(*) from rtstream where collection_id = $1) + (select count(*) from video where collection_id = $1)
-        + (select count(*) from audio where collection_id = $1)";
+        + (select count(*) from audio where collection_id = $1) + (select count(*) from image where collection_id = $1)";
     let count: i64 = sqlx::query_scalar(SQL).bind(id.as_str()).fetch_one(tx).await.or_broken()?;
     Ok(count == 0)
 }

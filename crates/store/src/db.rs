@@ -46,8 +46,8 @@ pub type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
 /// Readers beside the writer. WAL readers never wait for it; more than the cores gain nothing.
 const READERS: u32 = 4;
 
-/// Pages that each connection keeps, in KiB (negative, as SQLite wants it). The disk's own cache holds the rest: with SQLite's 2 MB a
-/// server grew for hours until five connections had filled theirs, and nothing was faster for it.
+/// Pages that each connection keeps, in KiB (negative, as SQLite wants it). The system's own cache holds the rest: with SQLite's 2 MB a
+/// server grew for hours until five connections had filled theirs.
 const PAGE_CACHE: &str = "-512";
 
 #[derive(Clone)]

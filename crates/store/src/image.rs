@@ -73,14 +73,6 @@ impl Store {
         let rows: Vec<ImageRow> = query.bind(bound_to(scope)).fetch_all(&self.readers).await.or_broken()?;
         rows.into_iter().map(ImageRow::into_model).collect()
     }
-
-    /// What was made of a video's pictures, in the video's order.
-    pub async fn list_thumbnails(&self, video: &VideoId) -> Result<Vec<Image>> {
-        const SQL: &str = "select * from image where video_id = $1 order by video_time_us, id";
-        let rows: Vec<ImageRow> =
-            sqlx::query_as(SQL).bind(video.as_str()).fetch_all(&self.readers).await.or_broken()?;
-        rows.into_iter().map(ImageRow::into_model).collect()
-    }
 }
 
 pub async fn insert(tx: &mut Tx, i: &Image) -> Result<()> {

@@ -1,5 +1,5 @@
 //! Images: taken in when they can be decoded, renamed, kept, deleted; and the secret that stands in the URL of each.
-//! What a picture of a video is made from is `thumbnail`'s business.
+//! How a file comes to the disk is `upload`'s and `source`'s business.
 
 use std::path::Path;
 

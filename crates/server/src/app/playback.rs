@@ -17,7 +17,7 @@ use vitascope_model::{Error, Result, TimeRange, WallTime};
 use super::App;
 use super::recording::journal_dir;
 
-/// Plans kept: about 20 bytes a sample, so an hour with sound is some 5 MB.
+/// Plans kept: about 25 bytes a sample, so an hour with sound is some 7 MB.
 const KEPT_PLANS: usize = 32;
 
 /// The plans of finished streams that were asked for last.

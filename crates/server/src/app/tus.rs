@@ -341,21 +341,22 @@ pub async fn terminate(app: &App, secret: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// At start: takes back what came of pieces whose sums were never checked, and completes what is whole but was not written down as that.
+/// At start: takes back what came of pieces whose sums were never checked. What is whole but was not summed up is summed up when
+/// somebody asks for it; a file that cannot be read is its sender's trouble and holds up nobody else.
 pub async fn recover(app: &App) -> Result<()> {
     for slot in app.store.list_arriving_slots().await? {
-        let Some(arriving) = &slot.arriving else { continue };
-        let path = file_of(app, arriving);
-        if let Some(sure) = arriving.sure {
-            let file = OpenOptions::new().write(true).open(&path).await.internal("open an upload")?;
-            file.set_len(sure).await.internal("take back a piece of an upload")?;
-            file.sync_all().await.internal("take back a piece of an upload")?;
-            mark_sure(app, &slot, None).await?;
-        }
-        let length = tokio::fs::metadata(&path).await.internal("look at an upload")?.len();
-        if length == arriving.length {
-            complete(app, &slot).await?;
+        let Some(Arriving { file, sure: Some(sure), .. }) = &slot.arriving else { continue };
+        if let Err(error) = take_back(app, &slot, file, *sure).await {
+            tracing::error!(%error, file, "an unchecked piece of an upload could not be taken back");
         }
     }
     Ok(())
+}
+
+async fn take_back(app: &App, slot: &UploadSlot, file: &str, sure: u64) -> Result<()> {
+    let opened = OpenOptions::new().write(true).open(upload::folder(app).join(file)).await;
+    let file = opened.internal("open an upload")?;
+    file.set_len(sure).await.internal("take back a piece of an upload")?;
+    file.sync_all().await.internal("take back a piece of an upload")?;
+    mark_sure(app, slot, None).await
 }

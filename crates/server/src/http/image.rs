@@ -1,17 +1,16 @@
 //! Images over HTTP: read, renamed, deleted; their files by a URL that only who asked for the image knows, and by one that expires.
 
 use axum::extract::{Path, State};
-use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use vitascope_model::id::ImageId;
 use vitascope_model::image::Image;
 use vitascope_model::{Error, Span, WallTime};
 
+use super::deliver::{FOR_EVER, Wanted, open_to_all};
 use super::error::ApiError;
 use super::extract::{Body, Owner, Query, check_name, collection_of};
 use super::reply::{Answer, Reply};
@@ -132,18 +131,20 @@ async fn sign_url(State(app): State<App>, Owner(scope): Owner, Path(id): Path<St
 async fn file(
     State(app): State<App>,
     Path((id, secret)): Path<(String, String)>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id: ImageId = id.parse()?;
     if !image::is_secret(&app, &id, &secret) {
         return Err(Error::not_found("the image").into());
     }
-    send(&app, &id, &headers, "public, max-age=31536000, immutable").await
+    send(&app, &id, &Wanted::new(method, headers), FOR_EVER).await
 }
 
 async fn signed_file(
     State(app): State<App>,
     Path((expires, mac, id)): Path<(i64, String, String)>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let expires = WallTime(expires);
@@ -153,22 +154,13 @@ async fn signed_file(
     if expires <= app.now() {
         return Err(Error::denied("this URL has expired").into());
     }
-    send(&app, &id.parse()?, &headers, "private, max-age=3600").await
+    send(&app, &id.parse()?, &Wanted::new(method, headers), "private, max-age=3600").await
 }
 
-/// The bytes never change, so the id is their tag.
-async fn send(app: &App, id: &ImageId, asked: &HeaderMap, cache: &'static str) -> Result<Response, ApiError> {
+/// It is a stranger's file: no browser may take it for anything else than a picture.
+async fn send(app: &App, id: &ImageId, wanted: &Wanted, cache: &'static str) -> Result<Response, ApiError> {
     let found = app.store.find_image(id).await?.ok_or_else(|| Error::gone("this image was deleted"))?;
-    let tag = format!("\"{id}\"");
-    let headers = [
-        (CONTENT_TYPE, found.kind.mime().to_owned()),
-        (CACHE_CONTROL, cache.to_owned()),
-        (ETAG, tag.clone()),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-        (ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned()),
-    ];
-    if asked.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
-        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
-    }
-    Ok((headers, image::read(app, &found).await?).into_response())
+    let mut response = open_to_all(wanted.answer(found.kind.mime(), cache, image::read(app, &found).await?));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
 }

@@ -81,3 +81,35 @@ async fn an_object_that_is_missing_is_told_by_the_check() {
     let report = check(&server.app.config.data_dir, false, server.app.now()).await.unwrap();
     assert_eq!(report.damage, [format!("image {}: object {} is missing", made.id, made.object)]);
 }
+
+#[tokio::test]
+async fn a_collection_with_an_image_in_it_is_not_empty() {
+    let server = TestServer::start().await;
+    let made = server.post("/collection", &serde_json::json!({ "name": "pictures", "description": "" })).await.data();
+    let place = made["id"].as_str().unwrap();
+    let key = server.app.store.find_api_key(&vitascope_server::random::digest(KEY)).await.unwrap().unwrap();
+    let (app, file) = (&server.app, file(&server, GIF).await);
+    let wishes = ImageWishes { name: "dot".to_owned(), ..ImageWishes::default() };
+    let made = image::insert(app, key.scope.user(), &place.parse().unwrap(), &file, wishes).await.unwrap();
+    let path = format!("/collection/{place}");
+    let delete = || server.send("DELETE", &path, Some(KEY), None);
+    assert_eq!(delete().await.refusal().0, 409);
+    server.send("DELETE", &format!("/image/{}", made.id), Some(KEY), None).await.data();
+    assert_eq!(delete().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_part_of_an_image_is_given_and_what_has_not_changed_is_not_sent_again() {
+    let server = TestServer::start().await;
+    let made = insert(&server, GIF).await.unwrap();
+    let signed = server.send("POST", &format!("/image/{}/generate_url", made.id), Some(KEY), None).await.data();
+    let ask = |name: &'static str, value: String| {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        client.get(signed["signed_url"].as_str().unwrap()).header(name, value).send()
+    };
+    let part = ask("range", "bytes=0-2".to_owned()).await.unwrap();
+    assert_eq!(part.status(), 206);
+    let tag = part.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(part.bytes().await.unwrap(), b"GIF"[..]);
+    assert_eq!(ask("if-none-match", tag).await.unwrap().status(), 304);
+}
