@@ -49,10 +49,12 @@ impl Store {
         row.ok_or_else(|| Error::not_found(format_args!("job {id}")))?.into_model()
     }
 
-    /// When the next job is due, if one waits.
-    pub async fn next_job_due(&self) -> Result<Option<WallTime>> {
-        const SQL: &str = "select min(run_at_us) from job where state = 'queued'";
-        let due: Option<i64> = sqlx::query_scalar(SQL).fetch_one(&self.readers).await.or_broken()?;
+    /// When the next job of these kinds is due, if one waits.
+    pub async fn next_job_due(&self, kinds: &[&str]) -> Result<Option<WallTime>> {
+        const SQL: &str = "select min(case when state = 'queued' then run_at_us else leased_until_us end) from job
+            where state in ('queued', 'running') and instr($1, ' ' || kind || ' ') > 0";
+        let query = sqlx::query_scalar(SQL).bind(words(kinds));
+        let due: Option<i64> = query.fetch_one(&self.readers).await.or_broken()?;
         Ok(due.map(WallTime))
     }
 }
@@ -80,13 +82,18 @@ pub async fn enqueue(tx: &mut Tx, job: &NewJob, now: WallTime) -> Result<()> {
     Ok(())
 }
 
-/// Takes the job that is due the longest, for as long as `lease`; a job whose lease ran out is due again.
-pub async fn claim(tx: &mut Tx, now: WallTime, lease: Span) -> Result<Option<Job>> {
+/// Kinds as one text, to look for one of them in it.
+fn words(kinds: &[&str]) -> String {
+    format!(" {} ", kinds.join(" "))
+}
+
+/// Takes the job of these kinds that is due the longest, for as long as `lease`; a job whose lease ran out is due again.
+pub async fn claim(tx: &mut Tx, kinds: &[&str], now: WallTime, lease: Span) -> Result<Option<Job>> {
     const SQL: &str = "update job set state = 'running', attempt = attempt + 1, leased_until_us = $2 where id = (
-            select id from job where (state = 'queued' and run_at_us <= $1) or (state = 'running' and leased_until_us < $1)
-            order by run_at_us limit 1)
+            select id from job where instr($3, ' ' || kind || ' ') > 0
+            and ((state = 'queued' and run_at_us <= $1) or (state = 'running' and leased_until_us < $1)) order by run_at_us limit 1)
         returning id, user_id, kind, payload, state, attempt, progress, reply, error, created_at_us";
-    let query = sqlx::query_as(SQL).bind(now.0).bind((now + lease).0);
+    let query = sqlx::query_as(SQL).bind(now.0).bind((now + lease).0).bind(words(kinds));
     let row: Option<JobRow> = query.fetch_optional(tx).await.or_broken()?;
     row.map(JobRow::into_model).transpose()
 }
@@ -104,6 +111,13 @@ pub async fn finish(tx: &mut Tx, id: &JobId, outcome: std::result::Result<&str, 
 pub async fn set_progress(tx: &mut Tx, id: &JobId, percent: i64) -> Result<()> {
     const SQL: &str = "update job set progress = $2 where id = $1 and state = 'running'";
     sqlx::query(SQL).bind(id.as_str()).bind(percent).execute(tx).await.or_broken()?;
+    Ok(())
+}
+
+/// It is still being run.
+pub async fn renew(tx: &mut Tx, id: &JobId, until: WallTime) -> Result<()> {
+    const SQL: &str = "update job set leased_until_us = $2 where id = $1 and state = 'running'";
+    sqlx::query(SQL).bind(id.as_str()).bind(until.0).execute(tx).await.or_broken()?;
     Ok(())
 }
 

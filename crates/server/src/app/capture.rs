@@ -161,7 +161,7 @@ pub async fn advance(app: &App, id: &CaptureSessionId, to: SessionState, failure
     if moved {
         tracing::info!(session.id = %id, state = to.as_str(), "capture session moved on");
         app.outbox_bell.notify_one();
-        app.job_bell.notify_one();
+        app.job_bells.ring();
     }
     Ok(moved)
 }

@@ -37,6 +37,7 @@ use vitascope_store::{Objects, Store};
 
 use crate::config::Config;
 use crate::events::Sockets;
+use crate::jobs::Bells;
 use crate::live::indexing::LiveIndexes;
 use crate::live::ingest::Ingest;
 use crate::live::session::Sessions;
@@ -69,7 +70,7 @@ pub struct App {
     /// Rung after a commit that left something in the outbox, or a job.
     pub outbox_bell: Arc<Notify>,
     pub webhook_bell: Arc<Notify>,
-    pub job_bell: Arc<Notify>,
+    pub job_bells: Arc<Bells>,
     /// Rung to look now at what is looked at each minute.
     pub upkeep_bell: Arc<Notify>,
     /// Rung when something was deleted.
@@ -115,7 +116,7 @@ impl App {
             space: Arc::new(space::Space::of(&config.data_dir, config.min_free)?),
             outbox_bell: Arc::default(),
             webhook_bell: Arc::default(),
-            job_bell: Arc::default(),
+            job_bells: Arc::default(),
             upkeep_bell: Arc::default(),
             sweep_bell: Arc::default(),
             job_done: Arc::default(),

@@ -1,5 +1,6 @@
-//! Durable background work: a small loop that claims due jobs, runs them, and writes down how they ended.
-//! One file per kind of work; a job is idempotent, since after a crash it runs again.
+//! Durable background work: loops that claim due jobs, run them, and write down how they ended. One file per kind of work; a job is
+//! idempotent, since after a crash it runs again. Each kind runs in a lane of its own pace, so that what takes hours holds up nothing
+//! that takes milliseconds; a running job's lease is renewed until it ends.
 
 pub mod export_session;
 pub mod sweeper;
@@ -7,6 +8,9 @@ mod upkeep;
 
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use vitascope_model::id::JobId;
 use vitascope_model::job::{Job, JobError};
 use vitascope_model::{Error, Result, Span};
 use vitascope_store::job;
@@ -15,49 +19,113 @@ use crate::app::App;
 
 pub use upkeep::run as run_upkeep;
 
-/// A job that runs longer than this without ending is taken to be lost.
-const LEASE: Span = Span::seconds(600);
+/// A running job whose lease was not renewed for so long is taken to be lost.
+const LEASE: Span = Span::seconds(60);
+const RENEW_EACH: Duration = Duration::from_secs(20);
 const TRIES: i64 = 5;
 /// However quiet it is, look again after so long.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Runs until shutdown. What is running then is finished first.
+/// Jobs of similar length. Those of one lane wait for each other, those of different lanes never do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Milliseconds.
+    Quick,
+    /// What a client waits for, and which mostly takes seconds: an upload that becomes an asset.
+    Awaited,
+    /// Encoding: as long as the media, or longer.
+    Long,
+}
+
+impl Lane {
+    const ALL: [Lane; 3] = [Lane::Quick, Lane::Awaited, Lane::Long];
+
+    fn kinds(self) -> &'static [&'static str] {
+        match self {
+            Lane::Quick => &[export_session::KIND],
+            Lane::Awaited | Lane::Long => &[],
+        }
+    }
+
+    /// How many run at once.
+    fn width(self) -> usize {
+        match self {
+            Lane::Quick | Lane::Long => 1,
+            Lane::Awaited => 4,
+        }
+    }
+
+    /// Whether shutdown waits for its jobs; else the next start begins them again.
+    fn is_finished_first(self) -> bool {
+        self == Lane::Quick
+    }
+}
+
+/// One bell for each lane, so that ringing wakes a loop of each.
+#[derive(Debug, Default)]
+pub struct Bells([Notify; Lane::ALL.len()]);
+
+impl Bells {
+    /// After a commit that left a job.
+    pub fn ring(&self) {
+        self.0.iter().for_each(Notify::notify_one);
+    }
+
+    fn of(&self, lane: Lane) -> &Notify {
+        &self.0[lane as usize]
+    }
+}
+
+/// Runs until shutdown.
 pub async fn run(app: App) {
     let now = app.now();
     let released = app.store.write(move |tx| Box::pin(async move { job::release_all(tx, now).await })).await;
     if let Err(error) = released {
         tracing::error!(%error, "jobs of an earlier process could not be released");
     }
+    let loops = Lane::ALL.into_iter().flat_map(|lane| std::iter::repeat_n(lane, lane.width()));
+    let mut running: JoinSet<()> = loops.map(|lane| run_lane(app.clone(), lane)).collect();
+    while running.join_next().await.is_some() {}
+}
+
+async fn run_lane(app: App, lane: Lane) {
     while !app.shutdown.is_cancelled() {
-        let wait = match run_next(&app).await {
+        let wait = match run_next(&app, lane).await {
             Ok(true) => continue,
-            Ok(false) => until_next(&app).await,
+            Ok(false) => until_next(&app, lane).await,
             Err(error) => {
-                tracing::error!(%error, "the job queue failed");
+                tracing::error!(%error, ?lane, "the job queue failed");
                 IDLE
             }
         };
         tokio::select! {
-            () = app.job_bell.notified() => {}
+            () = app.job_bells.of(lane).notified() => {}
             () = tokio::time::sleep(wait) => {}
             () = app.shutdown.cancelled() => {}
         }
     }
 }
 
-async fn until_next(app: &App) -> Duration {
-    let due = app.store.next_job_due().await.ok().flatten();
+async fn until_next(app: &App, lane: Lane) -> Duration {
+    let due = app.store.next_job_due(lane.kinds()).await.ok().flatten();
     due.map_or(IDLE, |at| (at - app.now()).to_duration()).clamp(Duration::from_millis(10), IDLE)
 }
 
 /// Whether there was one.
-async fn run_next(app: &App) -> Result<bool> {
+async fn run_next(app: &App, lane: Lane) -> Result<bool> {
     let now = app.now();
-    let Some(job) = app.store.write(move |tx| Box::pin(async move { job::claim(tx, now, LEASE).await })).await? else {
-        return Ok(false);
-    };
+    let claim =
+        app.store.write(move |tx| Box::pin(async move { job::claim(tx, lane.kinds(), now, LEASE).await })).await?;
+    let Some(job) = claim else { return Ok(false) };
+    // Another loop of the lane may take the next one.
+    app.job_bells.of(lane).notify_one();
     let began = app.now();
-    let outcome = dispatch(app, &job).await;
+    let outcome = tokio::select! {
+        outcome = dispatch(app, &job) => outcome,
+        never = renew(app, &job.id) => match never {},
+        // It stays `running`, which the next start takes for broken off.
+        () = app.shutdown.cancelled(), if !lane.is_finished_first() => return Ok(false),
+    };
     let (id, now) = (job.id.clone(), app.now());
     tracing::info!(job.id = %job.id, job.kind, attempt = job.attempt, duration_ms = (now - began).0 / 1000, ok = outcome.is_ok(), "job ran");
     app.store
@@ -78,6 +146,18 @@ async fn run_next(app: &App) -> Result<bool> {
         .await?;
     app.job_done.notify_waiters();
     Ok(true)
+}
+
+/// Tells again and again that the job is being run.
+async fn renew(app: &App, id: &JobId) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(RENEW_EACH).await;
+        let (job, until) = (id.clone(), app.now() + LEASE);
+        let renewed = app.store.write(move |tx| Box::pin(async move { job::renew(tx, &job, until).await })).await;
+        if let Err(error) = renewed {
+            tracing::warn!(job.id = %id, %error, "the lease of a running job could not be renewed");
+        }
+    }
 }
 
 /// The reply of a job is the JSON that the call which made it would have returned.

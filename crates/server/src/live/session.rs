@@ -185,7 +185,7 @@ impl<'a> Supervisor<'a> {
             self.go(SessionState::Stopped, None).await?;
         }
         // A session found `stopped` after a restart has its export job in the queue already.
-        self.app.job_bell.notify_one();
+        self.app.job_bells.ring();
         Ok(())
     }
 

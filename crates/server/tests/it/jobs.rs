@@ -28,7 +28,7 @@ async fn a_slow_answer_is_held_until_its_job_ends_and_has_both_forms() {
     let enqueued =
         server.app.store.write(move |tx| Box::pin(async move { vitascope_store::job::enqueue(tx, &job, now).await }));
     enqueued.await.unwrap();
-    server.app.job_bell.notify_one();
+    server.app.job_bells.ring();
     let answer = server.get(&format!("/async-response/{id}")).await;
     assert_eq!((answer.status, &answer.body["status"]), (200, &json!("done")), "{}", answer.body);
     // The session recorded nothing, which the reply says; Python reads `response`, Node the top.

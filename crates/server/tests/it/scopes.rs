@@ -195,7 +195,7 @@ async fn a_bound_key_waits_for_the_jobs_of_its_collections() {
         };
         let (path, now) = (format!("/async-response/{}", job.id), app.now());
         app.store.write(move |tx| Box::pin(async move { job::enqueue(tx, &job, now).await })).await.unwrap();
-        app.job_bell.notify_one();
+        app.job_bells.ring();
         assert_eq!(house.server.send("GET", &path, Some(&house.bound), None).await.status, wanted);
         assert_eq!(house.server.get(&path).await.status, 200);
     }
