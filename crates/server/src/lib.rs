@@ -14,3 +14,4 @@ pub mod outbound;
 pub mod random;
 pub mod rtsp;
 pub mod serve;
+mod views;

@@ -4,9 +4,8 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
-use vitascope_model::stream::Audio;
 use vitascope_model::{Error, Span, WallTime};
 
 use super::error::ApiError;
@@ -16,6 +15,7 @@ use super::router::Routes;
 use crate::app::asset::{Wishes, update_audio as update};
 use crate::app::playback::{plan_of, segment};
 use crate::app::{App, deletion, stream};
+use crate::views::{self, AudioView};
 
 /// How long a signed URL is good.
 const SIGNED_FOR: Span = Span::seconds(86_400);
@@ -30,36 +30,6 @@ pub(super) fn routes() -> Routes {
         .open("/signed/{expires}/{mac}/{stream}/audio.m4a", signed_file)
 }
 
-/// compat: `length` is never null (the Python SDK reads it as a float).
-#[derive(Serialize)]
-struct AudioView {
-    id: String,
-    collection_id: String,
-    name: String,
-    length: f64,
-    size: String,
-    user_id: String,
-    keep: bool,
-    created_at: String,
-    stream_url: String,
-    player_url: String,
-}
-
-fn view(app: &App, a: &Audio) -> AudioView {
-    AudioView {
-        id: a.id.to_string(),
-        collection_id: a.collection_id.to_string(),
-        name: a.name.clone(),
-        length: a.length.to_seconds(),
-        size: a.bytes.to_string(),
-        user_id: a.owner.to_string(),
-        keep: a.keep,
-        created_at: a.created_at.to_string(),
-        stream_url: app.config.url(&stream::asset_playlist_path(&a.stream_id)),
-        player_url: app.config.url(&stream::player_path(&a.stream_id)),
-    }
-}
-
 #[derive(Deserialize)]
 struct ListQuery {
     collection_id: Option<String>,
@@ -71,13 +41,13 @@ async fn list_audios(State(app): State<App>, Owner(scope): Owner, Query(query): 
         None => None,
     };
     let found = app.store.list_audios(&scope, collection.as_ref()).await?;
-    let audios: Vec<AudioView> = found.iter().map(|a| view(&app, a)).collect();
+    let audios: Vec<AudioView> = found.iter().map(|a| views::audio(&app, a)).collect();
     Ok(Reply::ok(json!({ "audios": audios })))
 }
 
 async fn show_audio(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
     let audio = app.store.get_audio(&scope, &id.parse()?).await?;
-    Ok(Reply::ok(view(&app, &audio)))
+    Ok(Reply::ok(views::audio(&app, &audio)))
 }
 
 #[derive(Deserialize)]
@@ -96,7 +66,7 @@ async fn update_audio(
     check_name(request.name.as_ref())?;
     update(&app, &found, Wishes { name: request.name, keep: request.keep }).await?;
     let changed = app.store.get_audio(&scope, &found.id).await?;
-    Ok(Reply::ok(view(&app, &changed)))
+    Ok(Reply::ok(views::audio(&app, &changed)))
 }
 
 async fn delete_audio(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {

@@ -4,10 +4,9 @@ use axum::extract::{Path, State};
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use vitascope_model::id::ImageId;
-use vitascope_model::image::Image;
 use vitascope_model::{Error, Span, WallTime};
 
 use super::deliver::{FOR_EVER, Wanted, open_to_all};
@@ -17,6 +16,7 @@ use super::reply::{Answer, Reply};
 use super::router::Routes;
 use crate::app::asset::Wishes;
 use crate::app::{App, image, stream};
+use crate::views::{self, ImageView};
 
 /// How long a signed URL is good.
 const SIGNED_FOR: Span = Span::seconds(86_400);
@@ -32,47 +32,6 @@ pub(super) fn routes() -> Routes {
         .open("/signed/{expires}/{mac}/{stream}/image", signed_file)
 }
 
-#[derive(Serialize)]
-pub(super) struct ImageView {
-    id: String,
-    collection_id: String,
-    name: String,
-    description: Option<String>,
-    url: String,
-    width: u32,
-    height: u32,
-    mime_type: &'static str,
-    size: String,
-    user_id: String,
-    keep: bool,
-    created_at: String,
-    /// Of a thumbnail.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    video_id: Option<String>,
-    /// Seconds from the video's beginning.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<f64>,
-}
-
-pub(super) fn view(app: &App, i: &Image) -> ImageView {
-    ImageView {
-        id: i.id.to_string(),
-        collection_id: i.collection_id.to_string(),
-        name: i.name.clone(),
-        description: i.description.clone(),
-        url: app.config.url(&image::path(app, &i.id)),
-        width: i.width,
-        height: i.height,
-        mime_type: i.kind.mime(),
-        size: i.bytes.to_string(),
-        user_id: i.owner.to_string(),
-        keep: i.keep,
-        created_at: i.created_at.to_string(),
-        video_id: i.shows.as_ref().map(|(video, _)| video.to_string()),
-        timestamp: i.shows.as_ref().map(|(_, at)| at.to_seconds()),
-    }
-}
-
 #[derive(Deserialize)]
 struct ListQuery {
     collection_id: Option<String>,
@@ -84,13 +43,13 @@ async fn list_images(State(app): State<App>, Owner(scope): Owner, Query(query): 
         None => None,
     };
     let found = app.store.list_images(&scope, collection.as_ref()).await?;
-    let images: Vec<ImageView> = found.iter().map(|i| view(&app, i)).collect();
+    let images: Vec<ImageView> = found.iter().map(|i| views::image(&app, i)).collect();
     Ok(Reply::ok(json!({ "images": images })))
 }
 
 async fn show_image(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
     let found = app.store.get_image(&scope, &id.parse()?).await?;
-    Ok(Reply::ok(view(&app, &found)))
+    Ok(Reply::ok(views::image(&app, &found)))
 }
 
 #[derive(Deserialize)]
@@ -109,7 +68,7 @@ async fn update_image(
     check_name(request.name.as_ref())?;
     image::update(&app, &found, Wishes { name: request.name, keep: request.keep }).await?;
     let changed = app.store.get_image(&scope, &found.id).await?;
-    Ok(Reply::ok(view(&app, &changed)))
+    Ok(Reply::ok(views::image(&app, &changed)))
 }
 
 async fn delete_image(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {

@@ -1,15 +1,15 @@
 //! Videos over HTTP.
 
 use axum::extract::{Path, State};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
-use vitascope_model::stream::Video;
 
 use super::extract::{Body, Owner, Query, check_name, collection_of};
 use super::reply::{Answer, Reply};
 use super::router::Routes;
 use crate::app::asset::{Wishes, update_video as update};
-use crate::app::{App, deletion, stream};
+use crate::app::{App, deletion};
+use crate::views::{self, VideoView};
 
 pub(super) fn routes() -> Routes {
     Routes::new()
@@ -17,42 +17,6 @@ pub(super) fn routes() -> Routes {
         .get("/video/{video}", show_video)
         .patch("/video/{video}", update_video)
         .delete("/video/{video}", delete_video)
-}
-
-/// compat: `length` is never null (the Python SDK reads it as a float), and `thumbnail` stands beside `thumbnail_url`.
-#[derive(Serialize)]
-struct VideoView {
-    id: String,
-    collection_id: String,
-    name: String,
-    description: Option<String>,
-    length: f64,
-    size: String,
-    stream_url: String,
-    player_url: String,
-    thumbnail_url: Option<String>,
-    thumbnail: Option<String>,
-    user_id: String,
-    keep: bool,
-    created_at: String,
-}
-
-fn view(app: &App, v: &Video) -> VideoView {
-    VideoView {
-        id: v.id.to_string(),
-        collection_id: v.collection_id.to_string(),
-        name: v.name.clone(),
-        description: v.description.clone(),
-        length: v.length.to_seconds(),
-        size: v.bytes.to_string(),
-        stream_url: app.config.url(&stream::asset_playlist_path(&v.stream_id)),
-        player_url: app.config.url(&stream::player_path(&v.stream_id)),
-        thumbnail_url: None,
-        thumbnail: None,
-        user_id: v.owner.to_string(),
-        keep: v.keep,
-        created_at: v.created_at.to_string(),
-    }
 }
 
 #[derive(Deserialize)]
@@ -66,13 +30,13 @@ async fn list_videos(State(app): State<App>, Owner(scope): Owner, Query(query): 
         None => None,
     };
     let found = app.store.list_videos(&scope, collection.as_ref()).await?;
-    let videos: Vec<VideoView> = found.iter().map(|v| view(&app, v)).collect();
+    let videos: Vec<VideoView> = found.iter().map(|v| views::video(&app, v)).collect();
     Ok(Reply::ok(json!({ "videos": videos })))
 }
 
 async fn show_video(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
     let video = app.store.get_video(&scope, &id.parse()?).await?;
-    Ok(Reply::ok(view(&app, &video)))
+    Ok(Reply::ok(views::video(&app, &video)))
 }
 
 #[derive(Deserialize)]
@@ -91,7 +55,7 @@ async fn update_video(
     check_name(request.name.as_ref())?;
     update(&app, &found, Wishes { name: request.name, keep: request.keep }).await?;
     let changed = app.store.get_video(&scope, &found.id).await?;
-    Ok(Reply::ok(view(&app, &changed)))
+    Ok(Reply::ok(views::video(&app, &changed)))
 }
 
 /// The collection that some clients name in the query does not matter: the owner does.

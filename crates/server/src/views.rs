@@ -1,0 +1,117 @@
+//! What an asset looks like on the wire: in the answer of a call, in the reply of a job that made it, in a callback.
+//! Absolute URLs are made here. What a call needs beside an asset stands in its own file in `http`.
+
+use serde::Serialize;
+use vitascope_model::image::Image;
+use vitascope_model::stream::{Audio, Video};
+
+use crate::app::{App, image as images, stream};
+
+/// compat: `length` is never null (the Python SDK reads it as a float), and `thumbnail` stands beside `thumbnail_url`.
+#[derive(Serialize)]
+pub(crate) struct VideoView {
+    id: String,
+    collection_id: String,
+    name: String,
+    description: Option<String>,
+    length: f64,
+    size: String,
+    stream_url: String,
+    player_url: String,
+    thumbnail_url: Option<String>,
+    thumbnail: Option<String>,
+    user_id: String,
+    keep: bool,
+    created_at: String,
+}
+
+pub(crate) fn video(app: &App, v: &Video) -> VideoView {
+    VideoView {
+        id: v.id.to_string(),
+        collection_id: v.collection_id.to_string(),
+        name: v.name.clone(),
+        description: v.description.clone(),
+        length: v.length.to_seconds(),
+        size: v.bytes.to_string(),
+        stream_url: app.config.url(&stream::asset_playlist_path(&v.stream_id)),
+        player_url: app.config.url(&stream::player_path(&v.stream_id)),
+        thumbnail_url: None,
+        thumbnail: None,
+        user_id: v.owner.to_string(),
+        keep: v.keep,
+        created_at: v.created_at.to_string(),
+    }
+}
+
+/// compat: `length` is never null (the Python SDK reads it as a float).
+#[derive(Serialize)]
+pub(crate) struct AudioView {
+    id: String,
+    collection_id: String,
+    name: String,
+    description: Option<String>,
+    length: f64,
+    size: String,
+    user_id: String,
+    keep: bool,
+    created_at: String,
+    stream_url: String,
+    player_url: String,
+}
+
+pub(crate) fn audio(app: &App, a: &Audio) -> AudioView {
+    AudioView {
+        id: a.id.to_string(),
+        collection_id: a.collection_id.to_string(),
+        name: a.name.clone(),
+        description: a.description.clone(),
+        length: a.length.to_seconds(),
+        size: a.bytes.to_string(),
+        user_id: a.owner.to_string(),
+        keep: a.keep,
+        created_at: a.created_at.to_string(),
+        stream_url: app.config.url(&stream::asset_playlist_path(&a.stream_id)),
+        player_url: app.config.url(&stream::player_path(&a.stream_id)),
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct ImageView {
+    id: String,
+    collection_id: String,
+    name: String,
+    description: Option<String>,
+    url: String,
+    width: u32,
+    height: u32,
+    mime_type: &'static str,
+    size: String,
+    user_id: String,
+    keep: bool,
+    created_at: String,
+    /// Of a thumbnail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    video_id: Option<String>,
+    /// Seconds from the video's beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<f64>,
+}
+
+pub(crate) fn image(app: &App, i: &Image) -> ImageView {
+    ImageView {
+        id: i.id.to_string(),
+        collection_id: i.collection_id.to_string(),
+        name: i.name.clone(),
+        description: i.description.clone(),
+        url: app.config.url(&images::path(app, &i.id)),
+        width: i.width,
+        height: i.height,
+        mime_type: i.kind.mime(),
+        size: i.bytes.to_string(),
+        user_id: i.owner.to_string(),
+        keep: i.keep,
+        created_at: i.created_at.to_string(),
+        video_id: i.shows.as_ref().map(|(video, _)| video.to_string()),
+        timestamp: i.shows.as_ref().map(|(_, at)| at.to_seconds()),
+    }
+}
