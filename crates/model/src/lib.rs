@@ -18,6 +18,7 @@ pub mod stream;
 pub mod time;
 pub mod transcript;
 pub mod upload;
+pub mod usage;
 
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use vitascope_model::Result;
 use vitascope_model::error::Context;
 
-use crate::app::{App, account, recording, stream, tus, upload};
+use crate::app::{App, account, recording, stream, tus, upload, usage};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::{events, http, jobs, live, rtsp};
@@ -50,6 +50,7 @@ pub async fn start(app: &App, rtsp_door: TcpListener) -> Result<()> {
     app.spawn(jobs::run(app.clone()));
     app.spawn(jobs::run_upkeep(app.clone()));
     app.spawn(jobs::sweeper::run(app.clone()));
+    app.spawn(usage::run(app.clone()));
     app.spawn(live::space::run(app.clone()));
     app.spawn(live::health::watch(app.clone()));
     app.spawn(rtsp::serve(app.clone(), rtsp_door));
@@ -71,6 +72,9 @@ pub async fn drain(app: &App) {
     };
     if tokio::time::timeout(DRAIN_WITHIN, ended).await.is_err() {
         tracing::warn!("some work did not end in time; the next start takes it up");
+    }
+    if let Err(error) = usage::flush(app).await {
+        tracing::error!(%error, "the last usage could not be written down");
     }
     app.store.close().await;
     tracing::info!("vitascope has stopped");

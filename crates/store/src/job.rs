@@ -49,6 +49,14 @@ impl Store {
         row.ok_or_else(|| Error::not_found(format_args!("job {id}")))?.into_model()
     }
 
+    /// Whose a job is.
+    pub async fn find_job_owner(&self, id: &JobId) -> Result<Option<UserId>> {
+        const SQL: &str = "select user_id from job where id = $1";
+        let owner: Option<String> =
+            sqlx::query_scalar(SQL).bind(id.as_str()).fetch_optional(&self.readers).await.or_broken()?;
+        owner.map(|id| id.parse()).transpose()
+    }
+
     /// When the next job of these kinds is due, if one waits.
     pub async fn next_job_due(&self, kinds: &[&str]) -> Result<Option<WallTime>> {
         const SQL: &str = "select min(case when state = 'queued' then run_at_us else leased_until_us end) from job

@@ -26,6 +26,7 @@ pub mod token;
 pub mod track;
 pub mod transcript;
 pub mod upload;
+pub mod usage;
 pub mod user;
 pub mod video;
 pub mod webhook_secret;

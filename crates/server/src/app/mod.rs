@@ -23,6 +23,7 @@ pub mod transcript;
 pub mod tus;
 pub mod upkeep;
 pub mod upload;
+pub mod usage;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -64,6 +65,7 @@ pub struct App {
     pub completer: Option<Arc<Provider>>,
     pub outbound: Arc<Outbound>,
     pub metrics: Arc<Metrics>,
+    pub usage: Arc<usage::Usage>,
     pub plans: Arc<playback::PlanCache>,
     pub space: Arc<space::Space>,
     pub arrivals: Arc<tus::Arrivals>,
@@ -111,6 +113,7 @@ impl App {
             completer,
             outbound,
             metrics: Arc::default(),
+            usage: Arc::default(),
             plans: Arc::default(),
             arrivals: Arc::default(),
             space: Arc::new(space::Space::of(&config.data_dir, config.min_free)?),

@@ -11,6 +11,7 @@ use vitascope_model::capture::MediaKind;
 use vitascope_model::error::Context;
 use vitascope_model::id::{CaptureSessionId, RtStreamId, TrackId};
 use vitascope_model::rtstream::{LivePlace, RtStream, RtStreamState, SealedChunk, Track, TrackRole};
+use vitascope_model::usage::Meter;
 use vitascope_model::{Error, Result};
 use vitascope_store::track;
 
@@ -120,8 +121,14 @@ pub async fn seal_chunk(app: &App, track: &TrackId, chunk: ClosedChunk) -> Resul
         object,
         index: chunk.index,
     };
-    let id = track.clone();
+    let (track, length) = (app.store.get_track(track).await?, chunk.end - chunk.start);
+    let id = track.id.clone();
     app.store.write(move |tx| Box::pin(async move { track::insert_chunk(tx, &id, &sealed).await })).await?;
+    // A mix came from nowhere.
+    if track.role == TrackRole::Source {
+        app.usage.add(&track.owner, Meter::BytesIn, chunk.bytes);
+        app.usage.add(&track.owner, Meter::Ingested, length.0.max(0) as u64);
+    }
     let index = chunk.index_path;
     tokio::fs::remove_file(&index).await.internal(format_args!("remove {}", index.display()))
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use vitascope_model::error::Context;
 use vitascope_model::id::JobId;
 use vitascope_model::upload::Received;
+use vitascope_model::usage::Meter;
 use vitascope_model::{Error, Result};
 use vitascope_store::job;
 
@@ -99,6 +100,9 @@ async fn from_url(app: &App, job: &JobId, url: &str) -> Result<Here> {
     }
     let (inflow, received) = inflow.finish(download.name.take()).await?;
     app.metrics.uploaded(received.bytes);
+    if let Some(owner) = app.store.find_job_owner(job).await? {
+        app.usage.add(&owner, Meter::BytesIn, received.bytes);
+    }
     Ok(Here { path: inflow.keep(), received, slot_name: None })
 }
 

@@ -18,6 +18,7 @@ use vitascope_model::account::Scope;
 use vitascope_model::collection::Collection;
 use vitascope_model::error::Context;
 use vitascope_model::upload::{Arriving, Received, UploadSlot};
+use vitascope_model::usage::Meter;
 use vitascope_model::{Error, Result, WallTime};
 use vitascope_store::upload::{self as table, Filled};
 
@@ -312,6 +313,7 @@ async fn complete(app: &App, slot: &UploadSlot) -> Result<()> {
         return Err(Error::gone("this upload expired while the file came in"));
     }
     app.metrics.uploaded(bytes);
+    app.usage.add(&slot.owner, Meter::BytesIn, bytes);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_LEN
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
+use vitascope_model::usage::Meter;
 use vitascope_model::{Error, Span, WallTime};
 
 use super::error::ApiError;
@@ -101,6 +102,7 @@ async fn signed_file(
     let init = plan.file_init()?;
     let sizes = (0..plan.segments()).filter_map(|n| plan.segment_layout(n)).map(|layout| layout.size());
     let length = init.len() as u64 + sizes.sum::<u64>();
+    app.usage.add(&found.owner, Meter::BytesOut, length);
     let head = futures_util::stream::once(async move { Ok(init) });
     let rest = futures_util::stream::unfold(0, move |n| {
         let (app, plan) = (app.clone(), plan.clone());

@@ -1,7 +1,7 @@
 //! How bytes that are played go out: CORS, caching, validators and single byte ranges, the same for every playlist, init and segment.
 //! Pure: it sees the request's headers and the finished body. What the body is, and who may have it, is not decided here.
 
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -39,6 +39,11 @@ impl Wanted {
             headers.insert(header::ETAG, tag);
         }
         response
+    }
+
+    /// How many bytes of its body an answer sends.
+    pub(super) fn sends(&self, answer: &Response) -> u64 {
+        if self.method == Method::HEAD { 0 } else { answer.body().size_hint().lower() }
     }
 
     fn matches(&self, tag: Option<&str>) -> bool {
@@ -164,6 +169,8 @@ mod tests {
         assert_eq!(part.headers()[header::CONTENT_RANGE], "bytes 2-4/10");
         let head = wanted(Method::HEAD, header::RANGE, "bytes=2-4").answer("video/mp4", FOR_EVER, body());
         assert_eq!(head.status(), StatusCode::OK);
+        let asked = wanted(Method::GET, header::RANGE, "bytes=2-4");
+        assert_eq!((asked.sends(&part), wanted(Method::HEAD, header::ACCEPT, "*/*").sends(&head)), (3, 0));
         let beyond = wanted(Method::GET, header::RANGE, "bytes=10-").answer("video/mp4", FOR_EVER, body());
         assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
         assert_eq!(beyond.headers()[header::CONTENT_RANGE], "bytes */10");

@@ -5,6 +5,7 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use vitascope_model::account::Scope;
+use vitascope_model::usage::Meter;
 use vitascope_model::{Error, Result};
 
 use super::error::ApiError;
@@ -22,6 +23,7 @@ pub(super) async fn guard(
     if !caller.scope.is_whole() {
         check_path(&app, &caller.scope, &params.iter().collect::<Vec<_>>()).await?;
     }
+    app.usage.add(caller.scope.user(), Meter::Requests, 1);
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }

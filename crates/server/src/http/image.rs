@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use vitascope_model::id::ImageId;
+use vitascope_model::usage::Meter;
 use vitascope_model::{Error, Span, WallTime};
 
 use super::deliver::{FOR_EVER, Wanted, open_to_all};
@@ -120,6 +121,7 @@ async fn signed_file(
 async fn send(app: &App, id: &ImageId, wanted: &Wanted, cache: &'static str) -> Result<Response, ApiError> {
     let found = app.store.find_image(id).await?.ok_or_else(|| Error::gone("this image was deleted"))?;
     let mut response = open_to_all(wanted.answer(found.kind.mime(), cache, image::read(app, &found).await?));
+    app.usage.add(&found.owner, Meter::BytesOut, wanted.sends(&response));
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
 }

@@ -4,6 +4,7 @@
 mod asset;
 mod async_response;
 mod audio;
+mod billing;
 mod capture;
 mod capture_media;
 mod capture_page;

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use vitascope_model::id::RtStreamId;
 use vitascope_model::stream::{Piece, Stream};
+use vitascope_model::usage::Meter;
 use vitascope_model::{Error, WallTime};
 
 use super::deliver::{FOR_EVER, Wanted, open_to_all, preflight};
@@ -37,10 +38,16 @@ async fn file(
 async fn found(app: &App, wanted: &Wanted, id: &str, file: &str) -> Result<Response, ApiError> {
     let stream = app.store.find_stream(id).await?;
     let stream = stream.ok_or_else(|| Error::not_found("the stream"))?;
+    let answer = file_of(app, wanted, &stream, file).await?;
+    app.usage.add(&stream.owner, Meter::BytesOut, wanted.sends(&answer));
+    Ok(answer)
+}
+
+async fn file_of(app: &App, wanted: &Wanted, stream: &Stream, file: &str) -> Result<Response, ApiError> {
     if let Piece::Live { id } = &stream.piece {
-        return live_file(app, wanted, &stream, id, file).await;
+        return live_file(app, wanted, stream, id, file).await;
     }
-    let plan = plan_of(app, &stream).await?;
+    let plan = plan_of(app, stream).await?;
     if file.ends_with(".m3u8") {
         let cache = if plan.is_complete() { "public, max-age=60" } else { "no-cache" };
         return Ok(wanted.answer(PLAYLIST, cache, plan.playlist().into()));

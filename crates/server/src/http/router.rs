@@ -111,6 +111,7 @@ fn built() -> Routes {
         .merge(super::playback::routes())
         .merge(super::player::routes())
         .merge(super::webhook::routes())
+        .merge(super::billing::routes())
 }
 
 /// Method and pattern of a route.

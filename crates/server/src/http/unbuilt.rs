@@ -30,13 +30,6 @@ async fn not_built(_: Owner) -> ApiError {
 pub(super) const OPERATIONS: &[Operation] = &[
     ("GET", "/audio/{audio}/transcription"),
     ("POST", "/audio/{audio}/transcription"),
-    ("GET", "/billing/auto_recharge"),
-    ("POST", "/billing/auto_recharge"),
-    ("POST", "/billing/checkout"),
-    ("GET", "/billing/checkouts"),
-    ("GET", "/billing/invoices"),
-    ("POST", "/billing/topup"),
-    ("GET", "/billing/usage"),
     ("POST", "/chat/completions"),
     ("POST", "/collection/{collection}/aggregate"),
     ("POST", "/collection/{collection}/ask"),

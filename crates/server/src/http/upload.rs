@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use vitascope_model::error::Context;
+use vitascope_model::usage::Meter;
 use vitascope_model::{Error, Result};
 
 use super::error::ApiError;
@@ -75,6 +76,7 @@ async fn take(State(app): State<App>, Path(secret): Path<String>, request: Reque
         let (sha256, bytes) = (received.sha256.clone(), received.bytes);
         upload::fill_slot(&app, &slot, inflow, received).await?;
         app.metrics.uploaded(bytes);
+        app.usage.add(&slot.owner, Meter::BytesIn, bytes);
         return Ok(Reply::ok(json!({ "sha256": sha256, "size": bytes.to_string() })));
     }
     Err(Error::invalid("the body has no file: send multipart/form-data with one part that has a filename").into())
@@ -110,6 +112,7 @@ pub(super) fn clean_name(name: &str) -> Option<String> {
 async fn give(State(app): State<App>, Path(secret): Path<String>) -> Result<Response, ApiError> {
     let slot = upload::open_slot(&app, &secret).await?;
     let received = slot.received.ok_or_else(|| Error::not_found("a file at this upload URL"))?;
+    app.usage.add(&slot.owner, Meter::BytesOut, received.bytes);
     let file = File::open(upload::folder(&app).join(&received.file)).await.internal("open an upload")?;
     let blocks = futures_util::stream::unfold(file, |mut file| async move {
         let mut block = vec![0; BLOCK];

@@ -8,10 +8,12 @@ use vitascope_ai::speech::{LiveChannel, Utterance};
 use vitascope_media::codec::{Codec, Sample};
 use vitascope_media::pcm::{AacDecoder, SpeechResampler};
 use vitascope_model::transcript::Word;
+use vitascope_model::usage::Meter;
 use vitascope_model::{MediaTime, Result, Span, WallTime};
 
 use super::feed::{Ear, Feed, Heard};
 use super::transcribe::TranscriptFrame;
+use crate::app::usage::Tally;
 
 /// The rate that speech models hear.
 const RATE: u32 = 16_000;
@@ -49,6 +51,7 @@ pub(super) struct Analyser {
     from: WallTime,
     progress: Progress,
     feed: Arc<Feed>,
+    tally: Tally,
     is_late: bool,
 }
 
@@ -59,8 +62,9 @@ impl Analyser {
         from: WallTime,
         progress: Progress,
         feed: Arc<Feed>,
+        tally: Tally,
     ) -> Analyser {
-        Analyser { channel, line, sound: None, position: 0, from, progress, feed, is_late: false }
+        Analyser { channel, line, sound: None, position: 0, from, progress, feed, tally, is_late: false }
     }
 
     pub(super) fn run(mut self, mut heard: Ear) -> Result<()> {
@@ -91,6 +95,7 @@ impl Analyser {
         }
         resampler.push(decoder.decode(&sample.data), pcm);
         self.position += pcm.len() as u64;
+        self.tally.add(Meter::Analysed, Span::of_ticks(pcm.len() as i64, RATE).0 as u64);
         self.channel.push(pcm)?;
         self.say_if_late();
         Ok(())

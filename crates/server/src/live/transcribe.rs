@@ -19,6 +19,7 @@ use vitascope_model::{Result, Span, WallTime};
 use super::feed::{Feed, Tap, tap};
 use super::hearing::{Analyser, Progress, TimeLine};
 use crate::app::transcript::record_final;
+use crate::app::usage::Tally;
 use crate::app::{App, mint};
 use crate::config::Config;
 use crate::events::{Place, frames};
@@ -182,7 +183,8 @@ pub async fn start(app: &App, stream: &RtStream, connection: Option<ConnectionId
         }
     }));
     let (finals, progress) = (channel.watch(), Progress::default());
-    let analyser = Analyser::new(channel, line, said.until, progress.clone(), feed.clone());
+    let analyser =
+        Analyser::new(channel, line, said.until, progress.clone(), feed.clone(), Tally::of(app, &stream.owner));
     let id = stream.id.clone();
     app.tracker.spawn_blocking(move || {
         if let Err(error) = analyser.run(heard) {

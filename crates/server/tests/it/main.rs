@@ -23,4 +23,5 @@ mod sockets;
 mod storage;
 mod tidy;
 mod uploads;
+mod usage;
 mod webhooks;
