@@ -10,6 +10,7 @@ mod fmp4;
 pub mod image;
 pub mod index;
 pub mod journal;
+pub mod mp4;
 pub mod pcm;
 pub mod probe;
 pub mod process;

@@ -69,7 +69,7 @@ pub fn live(chunks: Vec<Chunk>, place: LivePlace, zero: WallTime, ended: bool) -
         let told = found.into_iter().enumerate();
         segments.extend(told.map(|(i, segment)| LiveSegment { segment, after_gap: gap_before && i == 0 }));
     }
-    Some(LivePlan { track: PlannedTrack { codec, chunks }, segments, place, ended })
+    Some(LivePlan { track: PlannedTrack { codec, chunks, delay: 0 }, segments, place, ended })
 }
 
 /// The segments of chunk `n`. `end` is that of its last sample; how many there are does not depend on it.

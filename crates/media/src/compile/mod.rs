@@ -18,6 +18,7 @@ use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
 
 use crate::codec::Codec;
 use crate::fmp4;
+use crate::index::Form;
 use crate::track::{Chunk, TrackView};
 use run::Run;
 
@@ -69,6 +70,9 @@ pub struct Plan {
 struct PlannedTrack {
     codec: Codec,
     chunks: Vec<Chunk>,
+    /// Ticks by which everything is shown later than planned, all tracks alike, so that no picture is shown before it is decoded:
+    /// ffmpeg does not expect that of a fragment. Only B-frames need it.
+    delay: u32,
 }
 
 /// One segment: for each track its decode time and its runs of samples.
@@ -133,7 +137,9 @@ impl Part {
 
 impl PlannedTrack {
     fn of(view: &TrackView) -> PlannedTrack {
-        PlannedTrack { codec: view.chunks[0].codec.clone(), chunks: view.chunks.clone() }
+        let shifts = view.chunks.iter().filter(|c| c.form == Form::InPlace).flat_map(|c| c.entries.iter());
+        let delay = shifts.map(|e| e.shift).min().unwrap_or(0).min(0).unsigned_abs();
+        PlannedTrack { codec: view.chunks[0].codec.clone(), chunks: view.chunks.clone(), delay }
     }
 }
 

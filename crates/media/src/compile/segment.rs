@@ -49,6 +49,7 @@ impl SegmentLayout {
 pub(super) fn layout(n: usize, segment: &Segment, tracks: &[PlannedTrack]) -> SegmentLayout {
     let mut fragments = Vec::with_capacity(tracks.len());
     let mut parts = vec![SegmentPart::Bytes(Bytes::new())];
+    let (delay, lead_rate) = (u64::from(tracks[0].delay), u64::from(tracks[0].codec.timescale()));
     for ((part, track), id) in segment.parts.iter().zip(tracks).zip(1..) {
         if part.runs.is_empty() {
             continue;
@@ -70,7 +71,13 @@ pub(super) fn layout(n: usize, segment: &Segment, tracks: &[PlannedTrack]) -> Se
                 }
             }
         }
-        fragments.push(Fragment { track: id, decode_time: part.decode_time, samples });
+        let mut decode_time = part.decode_time;
+        if track.codec.is_video() {
+            samples.iter_mut().for_each(|s| s.shift += delay as i32);
+        } else {
+            decode_time += delay * u64::from(track.codec.timescale()) / lead_rate;
+        }
+        fragments.push(Fragment { track: id, decode_time, samples });
     }
     parts[0] = SegmentPart::Bytes(moof(n as u32 + 1, &fragments).into());
     SegmentLayout { parts }

@@ -64,7 +64,7 @@ fn encode(args: &[&str]) -> Vec<u8> {
 }
 
 /// Boxes over the picture: its number in binary, the highest bit first, then one white and one black for the reader to check.
-fn numbered() -> String {
+pub(crate) fn numbered() -> String {
     let mut filters =
         format!("drawbox=0:0:{}:{BOX}:black:fill,drawbox={}:0:{BOX}:{BOX}:white:fill", BOXES * BOX, 16 * BOX);
     for bit in 0..16 {

@@ -8,6 +8,8 @@ mod decoding;
 mod film;
 mod growing;
 mod live;
+mod mp4;
+mod mp4_hostile;
 mod pictures;
 mod player;
 mod recording;
