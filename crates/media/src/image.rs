@@ -15,6 +15,8 @@ use crate::process::{self, CommandLine, Program};
 pub const MAX_PIXELS: u32 = 50_000_000;
 const LIMIT: Duration = Duration::from_secs(20);
 const MOST_OUTPUT: usize = 64 * 1024;
+/// A second picture comes sooner than that.
+const MOST_LOOKED_AT: u64 = 64 << 20;
 /// As many bytes as tell one kind from another.
 const HEAD: u64 = 16;
 
@@ -40,6 +42,62 @@ pub async fn probe(file: &Path) -> Result<ImageFacts> {
     })?;
     let (width, height) = size_in(&said).ok_or_else(broken)?;
     Ok(ImageFacts { kind, width, height })
+}
+
+/// Whether a file of this kind has more than one picture. It is told from the structure alone; nothing is decoded.
+/// Of WebP only the first picture is ever shown, so that one never moves.
+pub async fn is_animated(file: &Path, kind: ImageKind) -> Result<bool> {
+    if !matches!(kind, ImageKind::Gif | ImageKind::Png) {
+        return Ok(false);
+    }
+    let mut start = Vec::new();
+    let opened = tokio::fs::File::open(file).await.internal("open an image")?;
+    opened.take(MOST_LOOKED_AT).read_to_end(&mut start).await.internal("read an image")?;
+    let found = if kind == ImageKind::Gif { has_two_pictures(&start) } else { png_frames(&start).map(|n| n > 1) };
+    Ok(found.unwrap_or(false))
+}
+
+/// Blocks of a GIF (GIF89a, 15 to 27), up to the second image descriptor.
+fn has_two_pictures(gif: &[u8]) -> Option<bool> {
+    /// Size of a colour table, as the packed byte says.
+    fn table(packed: u8) -> usize {
+        if packed & 0x80 == 0 { 0 } else { 3 << ((packed & 7) + 1) }
+    }
+    let mut rest = gif.get(13 + table(*gif.get(10)?)..)?;
+    let mut pictures = 0;
+    loop {
+        rest = match *rest.first()? {
+            0x21 => rest.get(2..)?,
+            0x2c => {
+                pictures += 1;
+                if pictures == 2 {
+                    return Some(true);
+                }
+                rest.get(11 + table(*rest.get(9)?)..)?
+            }
+            _ => return Some(false),
+        };
+        // Sub-blocks, up to an empty one.
+        while let Some((size, after)) = rest.split_first() {
+            rest = after.get(usize::from(*size)..)?;
+            if *size == 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// How many frames a PNG's animation control says (APNG, `acTL`); it stands before the first picture's data.
+fn png_frames(png: &[u8]) -> Option<u32> {
+    let mut rest = png.get(8..)?;
+    loop {
+        let size = u32::from_be_bytes(rest.get(..4)?.try_into().ok()?) as usize;
+        match rest.get(4..8)? {
+            b"acTL" => return Some(u32::from_be_bytes(rest.get(8..12)?.try_into().ok()?)),
+            b"IDAT" => return Some(1),
+            _ => rest = rest.get(size.checked_add(12)?..)?,
+        }
+    }
 }
 
 fn command_line(file: &Path, kind: ImageKind) -> CommandLine {
@@ -79,7 +137,7 @@ mod tests {
     async fn made(name: &str, codec: &str) -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(name);
-        let words = format!("-nostdin -loglevel error -f lavfi -i testsrc2=s=94x62:d=0.1 -frames:v 1 {codec}");
+        let words = format!("-nostdin -loglevel error -f lavfi -i testsrc2=s=94x62:d=0.2 -frames:v 1 {codec}");
         let words = words.split_whitespace().map(str::to_owned).chain([file.display().to_string()]);
         process::output(&CommandLine::new(Program::Ffmpeg, words), 1024, LIMIT).await.unwrap();
         (folder, file)
@@ -99,6 +157,25 @@ mod tests {
             let unnamed = file.with_file_name("x");
             std::fs::rename(&file, &unnamed).unwrap();
             assert_eq!(probe(&unnamed).await.unwrap(), ImageFacts { kind, width: 94, height: 62 });
+        }
+    }
+
+    #[tokio::test]
+    async fn what_moves_is_told_from_what_is_still() {
+        for (codec, name, moves) in [
+            ("", "a.gif", false),
+            ("-frames:v 3", "b.gif", true),
+            ("", "a.png", false),
+            ("-frames:v 3 -f apng", "b.png", true),
+        ] {
+            let (_folder, file) = made(name, codec).await;
+            let kind = if name.ends_with("gif") { ImageKind::Gif } else { ImageKind::Png };
+            assert_eq!(is_animated(&file, kind).await.unwrap(), moves, "{name}");
+            let whole = std::fs::read(&file).unwrap();
+            for cut in 0..whole.len() {
+                std::fs::write(&file, &whole[..cut]).unwrap();
+                is_animated(&file, kind).await.unwrap();
+            }
         }
     }
 

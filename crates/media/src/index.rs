@@ -114,6 +114,11 @@ impl Index {
         Ok(index)
     }
 
+    /// Where the last sample ends in its object.
+    pub fn end(&self) -> u64 {
+        self.entries.iter().map(|e| e.skip + u64::from(e.size)).sum()
+    }
+
     /// From the first sample to the last one, in ticks.
     pub fn ticks(&self) -> i64 {
         self.entries.iter().map(|e| i64::from(e.delta)).sum()

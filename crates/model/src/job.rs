@@ -48,6 +48,8 @@ pub struct Job {
     /// JSON: what the call that made the job would have returned.
     pub reply: Option<String>,
     pub error: Option<String>,
+    /// Who is to be told when it has ended.
+    pub callback_url: Option<String>,
     pub created_at: WallTime,
 }
 

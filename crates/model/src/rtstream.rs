@@ -1,7 +1,7 @@
 //! An rtstream: a live input and the tracks it grows; and the track itself, as the database knows it.
 
 use crate::capture::{Category, MediaKind};
-use crate::id::{CaptureSessionId, CollectionId, RtStreamId, TrackId, UserId};
+use crate::id::{CaptureSessionId, CollectionId, OriginalId, RtStreamId, TrackId, UserId};
 use crate::stream::AssetId;
 use crate::time::WallTime;
 
@@ -65,6 +65,8 @@ pub enum TrackRole {
     Source,
     /// The mix of a session's stored audio channels.
     Mix,
+    /// Encoded here, from an uploaded file that cannot be cut as it is.
+    Encoded,
 }
 
 impl TrackRole {
@@ -72,11 +74,12 @@ impl TrackRole {
         match self {
             TrackRole::Source => "source",
             TrackRole::Mix => "mix",
+            TrackRole::Encoded => "encoded",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [TrackRole::Source, TrackRole::Mix].into_iter().find(|r| r.as_str() == text)
+        [TrackRole::Source, TrackRole::Mix, TrackRole::Encoded].into_iter().find(|r| r.as_str() == text)
     }
 }
 
@@ -88,6 +91,8 @@ pub struct Track {
     pub collection_id: CollectionId,
     pub rtstream_id: Option<RtStreamId>,
     pub session_id: Option<CaptureSessionId>,
+    /// The uploaded file that it was made from.
+    pub original_id: Option<OriginalId>,
     pub role: TrackRole,
     pub kind: MediaKind,
     /// Whether it still grows.

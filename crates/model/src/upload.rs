@@ -1,7 +1,7 @@
 //! What comes in by upload: a slot is a URL of ours that takes one file, and gives it back to who knows the URL.
-//! What the file is, nobody has looked at here.
+//! An original is such a file after somebody has: it is kept as it came, once for each owner.
 
-use crate::id::{CollectionId, UserId};
+use crate::id::{CollectionId, OriginalId, UserId};
 use crate::time::WallTime;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,4 +41,24 @@ pub struct Received {
     pub source_name: Option<String>,
     pub sha256: String,
     pub bytes: u64,
+}
+
+/// An uploaded file, as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Original {
+    pub id: OriginalId,
+    pub owner: UserId,
+    /// Where the first asset that was made of it lay.
+    pub collection_id: CollectionId,
+    pub sha256: String,
+    pub bytes: i64,
+    /// Bytes that no chunk counts, since no sample of a track lies there.
+    pub loose_bytes: i64,
+    /// Key of the object that holds the file.
+    pub object: String,
+    /// As ffprobe names it.
+    pub container: String,
+    pub created_at: WallTime,
+    /// Whether its bytes are no longer kept.
+    pub is_dropped: bool,
 }

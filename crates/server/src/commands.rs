@@ -80,6 +80,7 @@ pub async fn check(config: &Config, deep: bool, repair: bool) -> Result<()> {
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     println!("tracks   {}, {} of them growing", found.tracks, found.open_tracks);
     println!("chunks   {}, {:.1} MB, {} samples", found.chunks, megabytes(found.bytes), found.samples);
+    println!("promised {} chunks that are still to be encoded", found.promised);
     println!("journals {} chunks that are not sealed yet", found.unsealed);
     println!("waiting  {} objects that were deleted, {:.1} MB", found.waiting.0, megabytes(found.waiting.1 as u64));
     let orphans = found.orphans.iter().map(|o| o.bytes).sum();

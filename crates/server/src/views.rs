@@ -1,9 +1,12 @@
-//! What an asset looks like on the wire: in the answer of a call, in the reply of a job that made it, in a callback.
-//! Absolute URLs are made here. What a call needs beside an asset stands in its own file in `http`.
+//! What an asset looks like on the wire: in the answer of a call, in the reply of a job that made it, in a callback; and what a job does.
+//! Absolute URLs are made here. What a call needs beside these stands in its own file in `http`.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use vitascope_model::image::Image;
+use vitascope_model::job::{Job, JobState};
 use vitascope_model::stream::{Audio, Video};
+use vitascope_model::{Error, Result};
 
 use crate::app::{App, image as images, stream};
 
@@ -114,4 +117,35 @@ pub(crate) fn image(app: &App, i: &Image) -> ImageView {
         video_id: i.shows.as_ref().map(|(video, _)| video.to_string()),
         timestamp: i.shows.as_ref().map(|(_, at)| at.to_seconds()),
     }
+}
+
+/// compat: both forms at once, as Python (`response`) and Node (top level) read them. A failed job is HTTP 200 with `success: false`.
+pub(crate) fn job(app: &App, job: &Job) -> Result<Value> {
+    match job.state {
+        JobState::Done => {
+            let reply = job.reply.as_deref().unwrap_or("{}");
+            let data: Value =
+                serde_json::from_str(reply).map_err(|e| Error::internal("read a job's reply").because(e))?;
+            let inner = json!({ "success": true, "message": "done", "data": data });
+            Ok(json!({ "success": true, "status": "done", "message": "done", "data": data, "response": inner }))
+        }
+        JobState::Failed => {
+            let message = job.error.as_deref().unwrap_or("the job failed");
+            let inner = json!({ "success": false, "message": message });
+            Ok(json!({ "success": false, "status": "failed", "message": message, "data": {}, "response": inner }))
+        }
+        JobState::Queued | JobState::Running => {
+            let output_url = app.config.url(&format!("/async-response/{}", job.id));
+            let data = json!({ "id": job.id.as_str(), "output_url": output_url, "percentage": job.progress });
+            Ok(json!({ "success": true, "status": "processing", "request_type": "sync", "data": data }))
+        }
+    }
+}
+
+/// What a callback is told of a job that has ended: what a poll would be told, and which job it was.
+pub(crate) fn ended_job(app: &App, ended: &Job) -> Result<Value> {
+    let mut body = job(app, ended)?;
+    body["id"] = json!(ended.id.as_str());
+    body["request_id"] = json!(ended.id.as_str());
+    Ok(body)
 }

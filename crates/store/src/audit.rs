@@ -100,6 +100,19 @@ impl Audit {
         sqlx::query_as("select id, object, bytes from image order by id").fetch_all(&self.0).await.or_broken()
     }
 
+    /// Uploaded files that are kept, with their objects and how many bytes these have.
+    pub async fn list_originals(&self) -> Result<Vec<(String, String, i64)>> {
+        const SQL: &str = "select id, object, bytes from original where dropped_at_us is null order by id";
+        sqlx::query_as(SQL).fetch_all(&self.0).await.or_broken()
+    }
+
+    /// Whether an uploaded file is still kept.
+    pub async fn has_original(&self, id: &str) -> Result<bool> {
+        const SQL: &str = "select count(*) from original where id = $1 and dropped_at_us is null";
+        let count: i64 = sqlx::query_scalar(SQL).bind(id).fetch_one(&self.0).await.or_broken()?;
+        Ok(count > 0)
+    }
+
     /// Whether an image is still there: somebody may have deleted it since it was listed.
     pub async fn has_image(&self, id: &str) -> Result<bool> {
         const SQL: &str = "select count(*) from image where id = $1";
@@ -116,7 +129,8 @@ impl Audit {
     /// Keys of all objects that rows speak of, and of those that the sweeper has yet to take.
     pub async fn known_objects(&self) -> Result<HashSet<String>> {
         const SQL: &str =
-            "select object from chunk union all select object from image union all select object from dropped_object";
+            "select object from chunk union all select object from image union all select object from dropped_object
+            union all select object from original where dropped_at_us is null";
         let keys: Vec<String> = sqlx::query_scalar(SQL).fetch_all(&self.0).await.or_broken()?;
         Ok(keys.into_iter().collect())
     }

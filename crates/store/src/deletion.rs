@@ -7,8 +7,8 @@ use vitascope_model::id::{AudioId, CaptureSessionId, RtStreamId, TrackId, VideoI
 use vitascope_model::{Result, TimeRange, WallTime};
 
 use crate::db::OrBroken;
-use crate::image;
 use crate::{Store, Tx};
+use crate::{image, original};
 
 /// An object that no row needs any more.
 #[derive(Clone, Debug, FromRow)]
@@ -36,6 +36,7 @@ impl Store {
             from dropped_object d where d.dropped_at_us <= $1
             and not exists (select 1 from chunk c where c.track_id = d.track_id and c.object = d.object)
             and not exists (select 1 from image i where i.object = d.object)
+            and not exists (select 1 from original o where o.object = d.object and o.dropped_at_us is null)
             and not exists (select 1 from job j where j.state = 'running' and j.created_at_us <= d.dropped_at_us)
             order by d.dropped_at_us limit $2";
         sqlx::query_as(SQL).bind(before.0).bind(limit).fetch_all(&self.readers).await.or_broken()
@@ -85,9 +86,12 @@ pub async fn mark_rtstream(tx: &mut Tx, id: &RtStreamId, now: WallTime) -> Resul
 /// The session, its channels and its rtstreams with all that they hold. Its exported assets keep their ranges.
 pub async fn delete_session(tx: &mut Tx, id: &CaptureSessionId, now: WallTime) -> Result<Dropped> {
     const STREAMS: &str = "select id from rtstream where session_id = $1";
+    const HELD: &str = "select id from track where session_id = $1
+        union select t.id from track t join rtstream r on r.id = t.rtstream_id where r.session_id = $1";
     const TRACKS: &str = "update track set session_id = null, open = false where session_id = $1";
     const JOB: &str = "delete from job where state = 'queued' and kind = 'export_session' and payload = $1";
     const SESSION: &str = "delete from capture_session where id = $1";
+    let held: Vec<String> = sqlx::query_scalar(HELD).bind(id.as_str()).fetch_all(&mut *tx).await.or_broken()?;
     let streams: Vec<String> = sqlx::query_scalar(STREAMS).bind(id.as_str()).fetch_all(&mut *tx).await.or_broken()?;
     for stream in streams {
         forget_rtstream(tx, &stream).await?;
@@ -95,13 +99,15 @@ pub async fn delete_session(tx: &mut Tx, id: &CaptureSessionId, now: WallTime) -
     for sql in [TRACKS, JOB, SESSION] {
         sqlx::query(sql).bind(id.as_str()).execute(&mut *tx).await.or_broken()?;
     }
-    drop_unowned(tx, now).await
+    drop_unowned(tx, &held, now).await
 }
 
 /// One rtstream with all that it holds, and its channel of a session.
 pub async fn delete_rtstream(tx: &mut Tx, id: &RtStreamId, now: WallTime) -> Result<Dropped> {
+    const HELD: &str = "select id from track where rtstream_id = $1";
+    let held: Vec<String> = sqlx::query_scalar(HELD).bind(id.as_str()).fetch_all(&mut *tx).await.or_broken()?;
     forget_rtstream(tx, id.as_str()).await?;
-    drop_unowned(tx, now).await
+    drop_unowned(tx, &held, now).await
 }
 
 async fn forget_rtstream(tx: &mut Tx, id: &str) -> Result<()> {
@@ -129,11 +135,16 @@ pub async fn delete_video(tx: &mut Tx, id: &VideoId, now: WallTime) -> Result<Dr
         "delete from video_part where video_id = $1",
         "delete from video where id = $1",
     ];
+    const HELD: &str = "select track_id from video_part where video_id = $1";
+    const ORIGINAL: &str = "select original_id from video where id = $1 and original_id is not null";
     image::drop_of_video(tx, id, now).await?;
+    let held: Vec<String> = sqlx::query_scalar(HELD).bind(id.as_str()).fetch_all(&mut *tx).await.or_broken()?;
+    let original = sqlx::query_scalar(ORIGINAL).bind(id.as_str()).fetch_optional(&mut *tx).await.or_broken()?;
     for sql in STATEMENTS {
         sqlx::query(sql).bind(id.as_str()).execute(&mut *tx).await.or_broken()?;
     }
-    drop_unowned(tx, now).await
+    let dropped = drop_unowned(tx, &held, now).await?;
+    release_original(tx, original, dropped, now).await
 }
 
 pub async fn delete_audio(tx: &mut Tx, id: &AudioId, now: WallTime) -> Result<Dropped> {
@@ -144,10 +155,21 @@ pub async fn delete_audio(tx: &mut Tx, id: &AudioId, now: WallTime) -> Result<Dr
         "delete from audio_part where audio_id = $1",
         "delete from audio where id = $1",
     ];
+    const HELD: &str = "select track_id from audio_part where audio_id = $1";
+    const ORIGINAL: &str = "select original_id from audio where id = $1 and original_id is not null";
+    let held: Vec<String> = sqlx::query_scalar(HELD).bind(id.as_str()).fetch_all(&mut *tx).await.or_broken()?;
+    let original = sqlx::query_scalar(ORIGINAL).bind(id.as_str()).fetch_optional(&mut *tx).await.or_broken()?;
     for sql in STATEMENTS {
         sqlx::query(sql).bind(id.as_str()).execute(&mut *tx).await.or_broken()?;
     }
-    drop_unowned(tx, now).await
+    let dropped = drop_unowned(tx, &held, now).await?;
+    release_original(tx, original, dropped, now).await
+}
+
+/// The uploaded file that a deleted asset was made of goes with the last of them.
+async fn release_original(tx: &mut Tx, id: Option<String>, dropped: Dropped, now: WallTime) -> Result<Dropped> {
+    let Some(id) = id else { return Ok(dropped) };
+    Ok(Dropped { bytes: dropped.bytes + original::release(tx, &id, now).await?, ..dropped })
 }
 
 /// The chunks of track $1 that lie in $2..$3 as a whole, except those that an asset owns a part of.
@@ -178,18 +200,21 @@ pub async fn drop_range(tx: &mut Tx, track: &TrackId, range: TimeRange, now: Wal
     Ok(dropped)
 }
 
-/// Lets go of what belongs to no rtstream, no session and no asset any more.
-async fn drop_unowned(tx: &mut Tx, now: WallTime) -> Result<Dropped> {
-    const UNOWNED: &str = "select id from track where rtstream_id is null and session_id is null";
+/// Lets go of what of these tracks belongs to no rtstream, no session and no asset any more.
+async fn drop_unowned(tx: &mut Tx, held: &[String], now: WallTime) -> Result<Dropped> {
+    const UNOWNED: &str = "select count(*) from track where id = $1 and rtstream_id is null and session_id is null";
     const TRACK: &str = "delete from track where id = $1 and not exists (select 1 from chunk where track_id = $1)
         and not exists (select 1 from video_part where track_id = $1)
         and not exists (select 1 from audio_part where track_id = $1)";
-    let tracks: Vec<String> = sqlx::query_scalar(UNOWNED).fetch_all(&mut *tx).await.or_broken()?;
     let mut all = Dropped::default();
-    for track in tracks {
-        let dropped = move_out(tx, &track, i64::MIN, i64::MAX, now).await?;
+    for track in held {
+        let unowned: i64 = sqlx::query_scalar(UNOWNED).bind(track).fetch_one(&mut *tx).await.or_broken()?;
+        if unowned == 0 {
+            continue;
+        }
+        let dropped = move_out(tx, track, i64::MIN, i64::MAX, now).await?;
         all = Dropped { chunks: all.chunks + dropped.chunks, bytes: all.bytes + dropped.bytes };
-        sqlx::query(TRACK).bind(&track).execute(&mut *tx).await.or_broken()?;
+        sqlx::query(TRACK).bind(track).execute(&mut *tx).await.or_broken()?;
     }
     Ok(all)
 }
@@ -200,7 +225,9 @@ async fn move_out(tx: &mut Tx, track: &str, from: i64, to: i64, now: WallTime) -
     const KEEP: &str = concat!(
         "insert into dropped_object (object, track_id, bytes, dropped_at_us) ",
         chosen!("select object, track_id, bytes, $4"),
-        " on conflict (object) do nothing"
+        // What is promised has no object, and what lies in an uploaded file goes with that.
+        " and object <> '' and not exists (select 1 from original o where o.object = c.object)
+        on conflict (object) do nothing"
     );
     const DELETE: &str = chosen!("delete");
     const BYTES: &str = "update track set bytes = bytes - $2 where id = $1";

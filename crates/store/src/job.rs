@@ -20,6 +20,7 @@ struct JobRow {
     progress: i64,
     reply: Option<String>,
     error: Option<String>,
+    callback_url: Option<String>,
     created_at_us: i64,
 }
 
@@ -35,6 +36,7 @@ impl JobRow {
             progress: self.progress,
             reply: self.reply,
             error: self.error,
+            callback_url: self.callback_url,
             created_at: WallTime(self.created_at_us),
         })
     }
@@ -77,16 +79,20 @@ pub struct NewJob {
     pub kind: &'static str,
     pub payload: String,
     pub dedupe_key: Option<String>,
+    /// Who is to be told when it has ended.
+    pub callback_url: Option<String>,
 }
 
 /// The same dedupe key again is the same work: nothing is added.
 pub async fn enqueue(tx: &mut Tx, job: &NewJob, now: WallTime) -> Result<()> {
     const SQL: &str =
-        "insert into job (id, user_id, kind, payload, dedupe_key, state, attempt, progress, run_at_us, created_at_us, collection_id)
-        values ($1, $2, $3, $4, $5, 'queued', 0, 0, $6, $6, $7) on conflict (dedupe_key) do nothing";
+        "insert into job (id, user_id, kind, payload, dedupe_key, state, attempt, progress, run_at_us, created_at_us, collection_id,
+            callback_url)
+        values ($1, $2, $3, $4, $5, 'queued', 0, 0, $6, $6, $7, $8) on conflict (dedupe_key) do nothing";
     let query = sqlx::query(SQL).bind(job.id.as_str()).bind(job.owner.as_str()).bind(job.kind).bind(&job.payload);
     let query = query.bind(job.dedupe_key.as_deref()).bind(now.0);
-    query.bind(job.collection_id.as_ref().map(CollectionId::as_str)).execute(tx).await.or_broken()?;
+    let query = query.bind(job.collection_id.as_ref().map(CollectionId::as_str));
+    query.bind(job.callback_url.as_deref()).execute(tx).await.or_broken()?;
     Ok(())
 }
 
@@ -100,7 +106,7 @@ pub async fn claim(tx: &mut Tx, kinds: &[&str], now: WallTime, lease: Span) -> R
     const SQL: &str = "update job set state = 'running', attempt = attempt + 1, leased_until_us = $2 where id = (
             select id from job where instr($3, ' ' || kind || ' ') > 0
             and ((state = 'queued' and run_at_us <= $1) or (state = 'running' and leased_until_us < $1)) order by run_at_us limit 1)
-        returning id, user_id, kind, payload, state, attempt, progress, reply, error, created_at_us";
+        returning *";
     let query = sqlx::query_as(SQL).bind(now.0).bind((now + lease).0).bind(words(kinds));
     let row: Option<JobRow> = query.fetch_optional(tx).await.or_broken()?;
     row.map(JobRow::into_model).transpose()
@@ -112,6 +118,17 @@ pub async fn finish(tx: &mut Tx, id: &JobId, outcome: std::result::Result<&str, 
     let state = if outcome.is_ok() { JobState::Done } else { JobState::Failed };
     let query = sqlx::query(SQL).bind(id.as_str()).bind(state.as_str()).bind(outcome.ok()).bind(outcome.err());
     query.bind(now.0).execute(tx).await.or_broken()?;
+    Ok(())
+}
+
+/// What the job will answer is decided; if it is broken off now and run again, it finds that.
+pub async fn set_reply(tx: &mut Tx, id: &JobId, reply: &str) -> Result<()> {
+    sqlx::query("update job set reply = $2 where id = $1")
+        .bind(id.as_str())
+        .bind(reply)
+        .execute(tx)
+        .await
+        .or_broken()?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ pub mod job;
 mod kept;
 pub mod live_index;
 mod objects;
+pub mod original;
 pub mod outbox;
 pub mod retention;
 pub mod rtstream;

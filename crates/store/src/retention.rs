@@ -67,7 +67,7 @@ impl Gone {
 }
 
 /// `free`: the tracks of collection $1 (null: of all) that may lose something, each up to a moment. What still grows keeps the ten
-/// minutes that it recorded last. `asset`: what is made of them, until when it lasts, and whether it stays.
+/// minutes that it recorded last. `asset`: what is made of them, until when it lasts (an upload: when it came), and whether it stays.
 macro_rules! with_free {
     ($rest:literal) => {
         concat!(
@@ -83,11 +83,11 @@ macro_rules! with_free {
                 and not exists (select 1 from job j where j.kind = 'export_session' and j.payload = t.session_id
                     and j.state in ('queued', 'running'))
             ), asset as materialized (
-                select v.id, v.collection_id, max(p.end_us) as until_us,
+                select v.id, v.collection_id, case when v.original_id is null then max(p.end_us) else v.created_at_us end as until_us,
                     v.keep or max(f.id is null or p.end_us > f.until_us) as stays
                 from video v join video_part p on p.video_id = v.id left join free f on f.id = p.track_id group by v.id
                 union all
-                select a.id, a.collection_id, max(p.end_us) as until_us,
+                select a.id, a.collection_id, case when a.original_id is null then max(p.end_us) else a.created_at_us end as until_us,
                     a.keep or max(f.id is null or p.end_us > f.until_us) as stays
                 from audio a join audio_part p on p.audio_id = a.id left join free f on f.id = p.track_id group by a.id
             )",
@@ -99,7 +99,8 @@ macro_rules! with_free {
 impl Store {
     /// Every collection, with how much it holds: one sum over tracks.
     pub async fn list_shelves(&self) -> Result<Vec<Shelf>> {
-        const SQL: &str = "select c.id, c.user_id, c.max_bytes, c.max_age_us, coalesce(sum(t.bytes), 0) as bytes
+        const SQL: &str = "select c.id, c.user_id, c.max_bytes, c.max_age_us, coalesce(sum(t.bytes), 0)
+                + coalesce((select sum(o.loose_bytes) from original o where o.collection_id = c.id and o.dropped_at_us is null), 0) as bytes
             from collection c left join track t on t.collection_id = c.id group by c.id order by c.id";
         let rows: Vec<ShelfRow> = sqlx::query_as(SQL).fetch_all(&self.readers).await.or_broken()?;
         rows.into_iter().map(ShelfRow::into_model).collect()
@@ -107,7 +108,8 @@ impl Store {
 
     /// How many bytes are sealed in a collection.
     pub async fn stored_bytes(&self, collection: &CollectionId) -> Result<i64> {
-        const SQL: &str = "select coalesce(sum(bytes), 0) from track where collection_id = $1";
+        const SQL: &str = "select (select coalesce(sum(bytes), 0) from track where collection_id = $1)
+            + (select coalesce(sum(loose_bytes), 0) from original where collection_id = $1 and dropped_at_us is null)";
         sqlx::query_scalar(SQL).bind(collection.as_str()).fetch_one(&self.readers).await.or_broken()
     }
 

@@ -16,6 +16,7 @@ struct TrackRow {
     collection_id: Option<String>,
     rtstream_id: Option<String>,
     session_id: Option<String>,
+    original_id: Option<String>,
     role: String,
     kind: String,
     open: bool,
@@ -30,6 +31,7 @@ impl TrackRow {
             collection_id: self.collection_id.unwrap_or_default().parse()?,
             rtstream_id: self.rtstream_id.map(|id| id.parse()).transpose()?,
             session_id: self.session_id.map(|id| id.parse()).transpose()?,
+            original_id: self.original_id.map(|id| id.parse()).transpose()?,
             role: TrackRole::parse(&self.role).ok_or_else(|| unreadable("track role", &self.role))?,
             kind: MediaKind::parse(&self.kind).ok_or_else(|| unreadable("media kind", &self.kind))?,
             open: self.open,
@@ -169,12 +171,14 @@ impl Store {
 }
 
 pub async fn insert(tx: &mut Tx, t: &Track) -> Result<()> {
-    const SQL: &str = "insert into track (id, user_id, rtstream_id, session_id, role, kind, open, collection_id)
-        values ($1, $2, $3, $4, $5, $6, $7, $8)";
+    const SQL: &str =
+        "insert into track (id, user_id, rtstream_id, session_id, role, kind, open, collection_id, original_id)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     let query = sqlx::query(SQL).bind(t.id.as_str()).bind(t.owner.as_str());
     let query =
         query.bind(t.rtstream_id.as_ref().map(|id| id.as_str())).bind(t.session_id.as_ref().map(|id| id.as_str()));
     let query = query.bind(t.role.as_str()).bind(t.kind.as_str()).bind(t.open).bind(t.collection_id.as_str());
+    let query = query.bind(t.original_id.as_ref().map(|id| id.as_str()));
     query.execute(tx).await.or_broken()?;
     Ok(())
 }

@@ -211,6 +211,7 @@ fn export_job(id: JobId, session: &CaptureSession) -> NewJob {
         kind: jobs::export_session::KIND,
         payload: session.id.to_string(),
         dedupe_key: Some(format!("{}:{}", jobs::export_session::KIND, session.id)),
+        callback_url: None,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use vitascope_media::index::Index;
+use vitascope_media::index::{Form, Index};
 use vitascope_model::{Result, Span, WallTime};
 use vitascope_store::Objects;
 use vitascope_store::audit::{Audit, AuditChunk, StoredObject};
@@ -21,6 +21,8 @@ pub struct Report {
     pub chunks: u64,
     pub bytes: u64,
     pub samples: u64,
+    /// Chunks that are still to be encoded.
+    pub promised: u64,
     /// Chunks in journals.
     pub unsealed: usize,
     /// Objects that were deleted and wait for the sweeper, and their bytes.
@@ -44,7 +46,7 @@ pub async fn check(data_dir: &Path, deep: bool, now: WallTime) -> Result<Report>
     // Objects before rows: what is sealed in between is then known twice rather than not at all.
     let stored: HashMap<String, StoredObject> = objects.list().await?.into_iter().map(|o| (o.key.clone(), o)).collect();
     check_chunks(&audit, &objects, &stored, deep, &mut report).await?;
-    check_images(&audit, &objects, &stored, &mut report).await?;
+    check_files(&audit, &objects, &stored, &mut report).await?;
     check_rows(&audit, &mut report).await?;
     report.waiting = audit.waiting_objects().await?;
     let known = audit.known_objects().await?;
@@ -59,14 +61,18 @@ pub async fn check(data_dir: &Path, deep: bool, now: WallTime) -> Result<Report>
     Ok(report)
 }
 
-async fn check_images(
+/// Images and uploaded files: objects that are a file each.
+async fn check_files(
     audit: &Audit,
     objects: &Objects,
     stored: &HashMap<String, StoredObject>,
     report: &mut Report,
 ) -> Result<()> {
-    for (id, object, bytes) in audit.list_images().await? {
-        report.bytes += bytes as u64;
+    let images = audit.list_images().await?.into_iter().map(|row| (true, row));
+    for (is_image, (id, object, bytes)) in
+        images.chain(audit.list_originals().await?.into_iter().map(|row| (false, row)))
+    {
+        report.bytes += if is_image { bytes as u64 } else { 0 };
         let wrong = match stored.get(&object) {
             Some(found) if found.bytes == bytes as u64 => continue,
             Some(found) => format!("object {object} has {} bytes, not {bytes}", found.bytes),
@@ -74,8 +80,10 @@ async fn check_images(
             None if objects.exists(&object).await? => continue,
             None => format!("object {object} is missing"),
         };
-        if audit.has_image(&id).await? {
+        if is_image && audit.has_image(&id).await? {
             report.damage.push(format!("image {id}: {wrong}"));
+        } else if !is_image && audit.has_original(&id).await? {
+            report.damage.push(format!("original {id}: {wrong}"));
         }
     }
     Ok(())
@@ -119,6 +127,10 @@ async fn check_chunks(
             report.chunks += 1;
             report.bytes += chunk.bytes as u64;
             report.samples += chunk.samples as u64;
+            if chunk.object.is_empty() {
+                report.promised += 1;
+                continue;
+            }
             let wrong = match wrong_with(&chunk, stored.get(&chunk.object)) {
                 Some(wrong) => Some(wrong),
                 None if deep => unreadable(&chunk, objects).await,
@@ -137,13 +149,15 @@ async fn check_chunks(
 
 fn wrong_with(chunk: &AuditChunk, object: Option<&StoredObject>) -> Option<String> {
     let Some(object) = object else { return Some(format!("object {} is missing", chunk.object)) };
-    if object.bytes != chunk.bytes as u64 {
-        return Some(format!("object {} has {} bytes, not {}", chunk.object, object.bytes, chunk.bytes));
-    }
     let index = match Index::decode(&chunk.sample_index, chunk.bytes as u64) {
         Ok(index) => index,
         Err(error) => return Some(format!("its index cannot be read: {error}")),
     };
+    // What lies in an uploaded file has the rest of it around.
+    let (least, most) = (index.end(), if index.form == Form::InPlace { u64::MAX } else { index.end() });
+    if !(least..=most).contains(&object.bytes) {
+        return Some(format!("object {} has {} bytes, not {least}", chunk.object, object.bytes));
+    }
     let counted = (index.entries.len() as i64, index.data_bytes as i64);
     if counted != (chunk.samples, chunk.bytes) || index.index_bytes != chunk.sample_index.len() {
         let (samples, bytes) = counted;
@@ -156,7 +170,9 @@ fn wrong_with(chunk: &AuditChunk, object: Option<&StoredObject>) -> Option<Strin
 }
 
 async fn unreadable(chunk: &AuditChunk, objects: &Objects) -> Option<String> {
-    objects.range(&chunk.object, 0, chunk.bytes as u64).await.err().map(|error| error.to_string())
+    let index = Index::decode(&chunk.sample_index, chunk.bytes as u64).ok()?;
+    let begin = index.entries.first().map_or(0, |e| e.skip);
+    objects.range(&chunk.object, begin, index.end() - begin).await.err().map(|error| error.to_string())
 }
 
 /// What lies in journals. Returns the keys under which it will be sealed, or is already where its row is not there yet.

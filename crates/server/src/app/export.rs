@@ -2,14 +2,14 @@
 //! picture. No media is read, copied or encoded, so it takes the same time whatever the length.
 
 use vitascope_model::capture::{CaptureSession, Channel, Failure, MediaKind, SessionState};
-use vitascope_model::id::{AudioId, CaptureSessionId, CollectionId, ConnectionId, EventId, UserId, VideoId};
+use vitascope_model::id::{CaptureSessionId, ConnectionId, EventId};
 use vitascope_model::rtstream::{RtStream, RtStreamState, Track};
-use vitascope_model::stream::{AssetId, AssetPart, Audio, Piece, Purpose, Stream, Video};
+use vitascope_model::stream::{AssetId, AssetPart, Purpose};
 use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
-use vitascope_store::{Tx, audio, capture, outbox, rtstream, stream, video};
+use vitascope_store::{capture, outbox, rtstream};
 
+use super::asset::{Asset, Made, Material, make};
 use super::capture::{Step, change};
-use super::stream::Words;
 use super::{App, mint};
 use crate::events::frames::session_export;
 
@@ -20,27 +20,6 @@ pub struct Exported {
     pub name: String,
     pub length: Span,
     pub stream_id: String,
-}
-
-/// An asset that is not stored yet, with the stream that plays it.
-struct Made {
-    asset: Asset,
-    plays: Stream,
-}
-
-enum Asset {
-    Video(Video),
-    Audio(Audio),
-}
-
-/// What an asset is made of.
-struct Material {
-    owner: UserId,
-    collection_id: CollectionId,
-    name: String,
-    /// Picture first, with the bytes of each.
-    parts: Vec<(AssetPart, i64)>,
-    has_picture: bool,
 }
 
 /// The session's export, made now or before; none if nothing was recorded, which is noted and no failure of the session.
@@ -86,33 +65,6 @@ async fn store_export(app: &App, session: CaptureSessionId, made: Made) -> Resul
     Ok(id)
 }
 
-impl Asset {
-    fn exported(&self) -> Exported {
-        let (name, length, stream_id) = match self {
-            Asset::Video(v) => (v.name.clone(), v.length, v.stream_id.clone()),
-            Asset::Audio(a) => (a.name.clone(), a.length, a.stream_id.clone()),
-        };
-        Exported { id: self.id(), name, length, stream_id }
-    }
-
-    fn id(&self) -> AssetId {
-        match self {
-            Asset::Video(v) => AssetId::Video(v.id.clone()),
-            Asset::Audio(a) => AssetId::Audio(a.id.clone()),
-        }
-    }
-}
-
-impl Made {
-    async fn insert(&self, tx: &mut Tx, now: WallTime) -> Result<()> {
-        match &self.asset {
-            Asset::Video(made) => video::insert(tx, made).await?,
-            Asset::Audio(made) => audio::insert(tx, made).await?,
-        }
-        stream::insert(tx, &self.plays, now).await
-    }
-}
-
 /// A picture (if there is one) and the session's mixed sound, both for as long as the picture lasts. None if there is neither.
 async fn material_of(
     app: &App,
@@ -130,10 +82,12 @@ async fn material_of(
     };
     // A crash in the first second may leave sound that ended before the picture began: none of it belongs to the asset.
     let sound = sound.filter(|(part, _)| part.range.overlaps(whole));
-    let parts =
-        picture.into_iter().chain(sound).map(|(part, bytes)| (AssetPart { range: whole, ..part }, bytes)).collect();
+    let found: Vec<(AssetPart, i64)> = picture.into_iter().chain(sound).collect();
+    let bytes = found.iter().map(|(_, bytes)| bytes).sum();
+    let parts = found.into_iter().map(|(part, _)| AssetPart { range: whole, ..part }).collect();
     let (owner, collection_id) = (session.owner.clone(), session.collection_id.clone());
-    Ok(Some(Material { owner, collection_id, name, parts, has_picture }))
+    let (description, original_id) = (None, None);
+    Ok(Some(Material { owner, collection_id, name, description, original_id, bytes, parts, has_picture }))
 }
 
 /// All that a track has recorded, and its bytes.
@@ -150,52 +104,6 @@ fn held_for(picture: TimeRange, sound: TimeRange) -> TimeRange {
     const MOST: Span = Span::millis(4400);
     let end = picture.end().max(sound.end().min(picture.end() + MOST));
     TimeRange::new(picture.start(), end).unwrap_or(picture)
-}
-
-fn make(app: &App, material: Material) -> Result<Made> {
-    let Material { owner, collection_id, name, parts, has_picture } = material;
-    let length = parts.first().ok_or_else(|| Error::internal("an asset of nothing"))?.0.range.length();
-    let bytes = parts.iter().map(|(_, bytes)| bytes).sum();
-    let parts = parts.into_iter().map(|(part, _)| part).collect();
-    let (created_at, title) = (app.now(), Some(name.clone()));
-    let plays = |piece| super::stream::new(app, &owner, piece, Words { title, description: None });
-    Ok(if has_picture {
-        let id = mint!(app, VideoId);
-        let plays = plays(Piece::Video { id: id.clone() });
-        let made = Video {
-            id,
-            owner,
-            collection_id,
-            name,
-            description: None,
-            original_id: None,
-            length,
-            bytes,
-            stream_id: plays.id.clone(),
-            keep: false,
-            created_at,
-            parts,
-        };
-        Made { asset: Asset::Video(made), plays }
-    } else {
-        let id = mint!(app, AudioId);
-        let plays = plays(Piece::Audio { id: id.clone() });
-        let made = Audio {
-            id,
-            owner,
-            collection_id,
-            name,
-            description: None,
-            original_id: None,
-            length,
-            bytes,
-            stream_id: plays.id.clone(),
-            keep: false,
-            created_at,
-            parts,
-        };
-        Made { asset: Asset::Audio(made), plays }
-    })
 }
 
 /// The export of one rtstream that has stopped: of all that it recorded. Asked for again, it is the same as long as nothing was
@@ -221,8 +129,11 @@ pub async fn export_rtstream(app: &App, found: &RtStream, name: Option<String>) 
             owner: found.owner.clone(),
             collection_id: found.collection_id.clone(),
             name: name.unwrap_or_else(|| format!("{} - Recording", found.name)),
+            description: None,
+            original_id: None,
             has_picture: found.kind == MediaKind::Video,
-            parts: vec![part],
+            bytes: part.1,
+            parts: vec![part.0],
         },
     )?;
     let (asset, stream, before, now) = (made.asset.id(), id.clone(), found.exported.clone(), app.now());

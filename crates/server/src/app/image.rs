@@ -6,14 +6,17 @@ use std::path::Path;
 use bytes::Bytes;
 use vitascope_media::image::probe;
 use vitascope_model::error::Context;
-use vitascope_model::id::{CollectionId, ImageId, UserId, VideoId};
+use vitascope_model::id::{CollectionId, ImageId, JobId, UserId, VideoId};
 use vitascope_model::image::Image;
-use vitascope_model::{Result, Span};
-use vitascope_store::image;
+use vitascope_model::{Error, Result, Span};
+use vitascope_store::{image, job};
 
 use super::asset::Wishes;
 use super::{App, mint, stream};
-use crate::random;
+use crate::{random, views};
+
+/// An image goes out as a whole, out of memory.
+const MOST_BYTES: i64 = 64_000_000;
 
 /// What a new image is to be called, and what it shows.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +25,8 @@ pub struct ImageWishes {
     pub description: Option<String>,
     /// Of a thumbnail: the video and when in it.
     pub shows: Option<(VideoId, Span)>,
+    /// The job that answers with it.
+    pub answers: Option<JobId>,
 }
 
 /// Makes the file an image. If it is none, the file stays where it is, for the caller to remove; else it is an object now.
@@ -34,8 +39,11 @@ pub async fn insert(
     wishes: ImageWishes,
 ) -> Result<Image> {
     app.space.check()?;
-    let facts = probe(file).await?;
     let bytes = tokio::fs::metadata(file).await.internal("look at an image's file")?.len() as i64;
+    if bytes > MOST_BYTES {
+        return Err(Error::invalid(format!("the image is larger than {} MB", MOST_BYTES / 1_000_000)));
+    }
+    let facts = probe(file).await?;
     let id = mint!(app, ImageId);
     // A folder of its own: the sweeper removes it with the object.
     let object = format!("images/{id}/file");
@@ -55,8 +63,16 @@ pub async fn insert(
         shows: wishes.shows,
     };
     app.objects.adopt(file, &made.object).await?;
-    let row = made.clone();
-    let stored = app.store.write(move |tx| Box::pin(async move { image::insert(tx, &row).await })).await;
+    let (row, job) = (made.clone(), wishes.answers);
+    let reply = serde_json::to_string(&views::image(app, &made)).internal("word an image")?;
+    let stored = app.store.write(move |tx| {
+        Box::pin(async move {
+            image::insert(tx, &row).await?;
+            // In the same commit: a job that is run again after a crash makes no second image.
+            if let Some(job) = job { job::set_reply(tx, &job, &reply).await } else { Ok(()) }
+        })
+    });
+    let stored = stored.await;
     if let Err(error) = stored {
         // Without a row nobody would find it again.
         app.objects.give_back(&made.object, file).await.ok();

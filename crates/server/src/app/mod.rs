@@ -10,6 +10,7 @@ pub mod connection;
 pub mod deletion;
 pub mod export;
 pub mod image;
+pub mod ingest;
 pub mod live_edge;
 pub mod live_index;
 pub mod playback;

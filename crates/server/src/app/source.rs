@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use vitascope_model::error::Context;
 use vitascope_model::id::JobId;
 use vitascope_model::upload::Received;
@@ -14,7 +15,8 @@ use super::App;
 use super::upload::{self, Inflow};
 
 /// From where an asset's file comes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Source {
     /// An upload slot, by its hash.
     Slot(String),

@@ -2,18 +2,18 @@
 //! held until the job ends reaches them in its own time; only what takes longer than the hold is answered with the envelope.
 
 use axum::extract::{Path, State};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
+use vitascope_model::Result;
 use vitascope_model::account::Scope;
 use vitascope_model::id::JobId;
-use vitascope_model::job::{Job, JobState};
-use vitascope_model::{Error, Result};
 
 use super::extract::Owner;
 use super::reply::{Answer, Reply};
 use super::router::Routes;
 use crate::app::App;
+use crate::views;
 
 /// Clients give up after 30 s (Python) and 60 s (Node).
 const HOLD: Duration = Duration::from_secs(20);
@@ -34,30 +34,7 @@ pub(super) async fn held(app: &App, scope: &Scope, id: &JobId) -> Result<Value> 
         let ended = app.job_done.notified();
         let job = app.store.get_job(scope, id).await?;
         if job.state.is_over() || timeout_at(deadline, ended).await.is_err() {
-            return envelope(app, &job);
-        }
-    }
-}
-
-/// compat: both forms at once, as Python (`response`) and Node (top level) read them. A failed job is HTTP 200 with `success: false`.
-fn envelope(app: &App, job: &Job) -> Result<Value> {
-    match job.state {
-        JobState::Done => {
-            let reply = job.reply.as_deref().unwrap_or("{}");
-            let data: Value =
-                serde_json::from_str(reply).map_err(|e| Error::internal("read a job's reply").because(e))?;
-            let inner = json!({ "success": true, "message": "done", "data": data });
-            Ok(json!({ "success": true, "status": "done", "message": "done", "data": data, "response": inner }))
-        }
-        JobState::Failed => {
-            let message = job.error.as_deref().unwrap_or("the job failed");
-            let inner = json!({ "success": false, "message": message });
-            Ok(json!({ "success": false, "status": "failed", "message": message, "data": {}, "response": inner }))
-        }
-        JobState::Queued | JobState::Running => {
-            let output_url = app.config.url(&format!("/async-response/{}", job.id));
-            let data = json!({ "id": job.id.as_str(), "output_url": output_url, "percentage": job.progress });
-            Ok(json!({ "success": true, "status": "processing", "request_type": "sync", "data": data }))
+            return views::job(app, &job);
         }
     }
 }

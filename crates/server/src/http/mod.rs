@@ -18,6 +18,7 @@ mod extract;
 mod guard;
 mod health;
 mod image;
+mod ingest;
 mod live_index;
 mod playback;
 mod player;

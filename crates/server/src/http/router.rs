@@ -106,6 +106,7 @@ fn built() -> Routes {
         .merge(super::asset::routes())
         .merge(super::image::routes())
         .merge(super::upload::routes())
+        .merge(super::ingest::routes())
         .merge(super::tus::routes())
         .merge(super::async_response::routes())
         .merge(super::playback::routes())

@@ -46,7 +46,6 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("POST", "/collection/{collection}/search/v2"),
     ("POST", "/collection/{collection}/search/web"),
     ("POST", "/collection/{collection}/semantic-search"),
-    ("POST", "/collection/{collection}/upload"),
     ("POST", "/collection/{collection}/video/{video}/translate"),
     ("POST", "/compile"),
     ("DELETE", "/download"),

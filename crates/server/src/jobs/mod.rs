@@ -3,6 +3,7 @@
 //! that takes milliseconds; a running job's lease is renewed until it ends.
 
 pub mod export_session;
+pub mod ingest;
 pub mod sweeper;
 mod upkeep;
 
@@ -10,12 +11,14 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use vitascope_model::id::JobId;
-use vitascope_model::job::{Job, JobError};
+use vitascope_model::event::{Event, Webhook};
+use vitascope_model::id::{EventId, JobId};
+use vitascope_model::job::{Job, JobError, JobState};
 use vitascope_model::{Error, Result, Span};
-use vitascope_store::job;
+use vitascope_store::{job, outbox};
 
-use crate::app::App;
+use crate::app::{App, mint};
+use crate::views;
 
 pub use upkeep::run as run_upkeep;
 
@@ -43,7 +46,8 @@ impl Lane {
     fn kinds(self) -> &'static [&'static str] {
         match self {
             Lane::Quick => &[export_session::KIND],
-            Lane::Awaited | Lane::Long => &[],
+            Lane::Awaited => &[ingest::KIND],
+            Lane::Long => &[],
         }
     }
 
@@ -126,26 +130,64 @@ async fn run_next(app: &App, lane: Lane) -> Result<bool> {
         // It stays `running`, which the next start takes for broken off.
         () = app.shutdown.cancelled(), if !lane.is_finished_first() => return Ok(false),
     };
-    let (id, now) = (job.id.clone(), app.now());
-    tracing::info!(job.id = %job.id, job.kind, attempt = job.attempt, duration_ms = (now - began).0 / 1000, ok = outcome.is_ok(), "job ran");
+    let took = (app.now() - began).0 / 1000;
+    tracing::info!(job.id = %job.id, job.kind, attempt = job.attempt, duration_ms = took, ok = outcome.is_ok(), "job ran");
+    note(app, job, outcome).await?;
+    app.job_done.notify_waiters();
+    Ok(true)
+}
+
+/// Writes down how a run ended; an end that somebody wants to be told of is told in the same commit.
+async fn note(app: &App, mut job: Job, outcome: std::result::Result<String, JobError>) -> Result<()> {
+    let now = app.now();
+    let ended = match outcome {
+        Ok(reply) => Ok(reply),
+        Err(JobError::Retry(error)) if job.attempt < TRIES => {
+            let at = now + Span::seconds(1 << job.attempt.clamp(0, 10));
+            let retry = app
+                .store
+                .write(move |tx| Box::pin(async move { job::retry_at(tx, &job.id, at, &error.to_string()).await }));
+            return retry.await;
+        }
+        Err(JobError::Retry(error) | JobError::Fail(error)) => Err(error.message),
+    };
+    (job.state, job.reply, job.error) = match &ended {
+        Ok(reply) => (JobState::Done, Some(reply.clone()), None),
+        Err(message) => (JobState::Failed, None, Some(message.clone())),
+    };
+    let told = callback(app, &job)?;
+    let is_told = told.is_some();
     app.store
         .write(move |tx| {
             Box::pin(async move {
-                match outcome {
-                    Ok(reply) => job::finish(tx, &id, Ok(&reply), now).await,
-                    Err(JobError::Retry(error)) if job.attempt < TRIES => {
-                        let wait = Span::seconds(1 << job.attempt.clamp(0, 10));
-                        job::retry_at(tx, &id, now + wait, &error.to_string()).await
-                    }
-                    Err(JobError::Retry(error) | JobError::Fail(error)) => {
-                        job::finish(tx, &id, Err(&error.to_string()), now).await
-                    }
+                job::finish(tx, &job.id, ended.as_deref().map_err(String::as_str), now).await?;
+                if let Some(event) = told {
+                    outbox::insert(tx, &event).await?;
                 }
+                Ok(())
             })
         })
         .await?;
-    app.job_done.notify_waiters();
-    Ok(true)
+    if is_told {
+        app.webhook_bell.notify_one();
+    }
+    Ok(())
+}
+
+/// The event of a job that has ended, where there is a callback.
+fn callback(app: &App, ended: &Job) -> Result<Option<Event>> {
+    let Some(url) = ended.callback_url.clone() else { return Ok(None) };
+    let body = views::ended_job(app, ended)?.to_string();
+    Ok(Some(Event {
+        id: mint!(app, EventId),
+        owner: ended.owner.clone(),
+        collection_id: None,
+        session_id: None,
+        name: format!("job.{}", ended.state.as_str()),
+        at: app.now(),
+        frame: None,
+        webhook: Some(Webhook { url, body }),
+    }))
 }
 
 /// Tells again and again that the job is being run.
@@ -164,6 +206,7 @@ async fn renew(app: &App, id: &JobId) -> std::convert::Infallible {
 async fn dispatch(app: &App, job: &Job) -> std::result::Result<String, JobError> {
     match job.kind.as_str() {
         export_session::KIND => export_session::run(app, job).await,
+        ingest::KIND => ingest::run(app, job).await,
         other => Err(JobError::Fail(Error::internal(format!("no such kind of job: {other}")))),
     }
 }

@@ -23,6 +23,7 @@ async fn a_slow_answer_is_held_until_its_job_ends_and_has_both_forms() {
         kind: "export_session",
         payload: session,
         dedupe_key: None,
+        callback_url: None,
     };
     let now = server.app.now();
     let enqueued =

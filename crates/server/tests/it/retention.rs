@@ -70,6 +70,7 @@ impl TestServer {
             collection_id: place.clone(),
             rtstream_id: Some(made.id.clone()),
             session_id: session,
+            original_id: None,
             role: TrackRole::Source,
             kind: MediaKind::Video,
             open,

@@ -192,6 +192,7 @@ async fn a_bound_key_waits_for_the_jobs_of_its_collections() {
             kind: "export_session",
             payload: house.session.clone(),
             dedupe_key: None,
+            callback_url: None,
         };
         let (path, now) = (format!("/async-response/{}", job.id), app.now());
         app.store.write(move |tx| Box::pin(async move { job::enqueue(tx, &job, now).await })).await.unwrap();

@@ -1,0 +1,240 @@
+//! Videos and audios from files: which tracks a file is made into, and the rows of the asset. Samples that can be cut where they lie stay
+//! there; of the others the times are written down, and `encode` makes them, in the background or when a player asks.
+
+use vitascope_media::mp4::{self, Fit, Movie, MovieTrack, PlacedChunk};
+use vitascope_model::asset::AssetKind;
+use vitascope_model::capture::MediaKind;
+use vitascope_model::error::Context;
+use vitascope_model::id::{CollectionId, JobId, OriginalId, TrackId};
+use vitascope_model::job::Job;
+use vitascope_model::rtstream::{LivePlace, SealedChunk, Track, TrackRole};
+use vitascope_model::stream::{AssetPart, Purpose};
+use vitascope_model::upload::Original;
+use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
+use vitascope_store::{job, original, track};
+
+use crate::app::asset::{Asset, Made, Material, make};
+use crate::app::source::Here;
+use crate::app::{App, mint};
+use crate::views;
+
+/// Sound that lasts so much longer than the picture is the rest of its last frame.
+const REST_OF_A_FRAME: Span = Span::millis(100);
+
+pub(super) struct Wishes {
+    pub(super) collection: CollectionId,
+    pub(super) name: String,
+    pub(super) description: Option<String>,
+    pub(super) kind: Option<AssetKind>,
+}
+
+/// What a file is to become.
+struct Found {
+    container: String,
+    /// Picture first.
+    tracks: Vec<NewTrack>,
+}
+
+struct NewTrack {
+    kind: MediaKind,
+    purpose: Purpose,
+    /// Whether its samples are still to be encoded; else they lie in the file.
+    is_promised: bool,
+    chunks: Vec<PlacedChunk>,
+}
+
+type TrackRows = Vec<(Track, Vec<SealedChunk>)>;
+
+/// Rows that are stored with an asset.
+struct Rows {
+    /// None where the owner has the file already.
+    file: Option<Original>,
+    tracks: TrackRows,
+}
+
+pub(super) async fn ingest(app: &App, job: &Job, here: Here, wishes: Wishes) -> Result<String> {
+    let before = app.store.find_original(&job.owner, &here.received.sha256).await?;
+    if let Some(file) = &before
+        && let Some(parts) = parts_of_twin(app, file, wishes.kind).await?
+    {
+        let made = make(app, material(job, wishes, file, parts.0, parts.1))?;
+        return store(app, job, made, Rows { file: None, tracks: Vec::new() }).await;
+    }
+    let found = look(&here, wishes.kind).await?;
+    let is_new = before.is_none();
+    let file = match before {
+        Some(file) => file,
+        None => original_of(app, job, &here, &wishes, &found)?,
+    };
+    let (parts, tracks) = lay_out(app, &file, &found)?;
+    let has_picture = found.tracks.iter().any(|t| t.kind == MediaKind::Video);
+    let made = make(app, material(job, wishes, &file, parts, has_picture))?;
+    if !is_new {
+        return store(app, job, made, Rows { file: None, tracks }).await;
+    }
+    app.objects.adopt(here.path(), &file.object).await?;
+    let key = file.object.clone();
+    let stored = store(app, job, made, Rows { file: Some(file), tracks }).await;
+    if stored.is_err() {
+        // Without a row nobody would find it again.
+        app.objects.give_back(&key, here.path()).await.ok();
+    }
+    stored
+}
+
+/// What another asset of the same file is made of, if there is one of the wanted kind; and whether it has a picture.
+async fn parts_of_twin(app: &App, file: &Original, kind: Option<AssetKind>) -> Result<Option<(Vec<AssetPart>, bool)>> {
+    if kind != Some(AssetKind::Audio)
+        && let Some(id) = app.store.find_video_of(&file.id).await?
+    {
+        return Ok(app.store.find_video(&id).await?.map(|v| (v.parts, true)));
+    }
+    if kind != Some(AssetKind::Video)
+        && let Some(id) = app.store.find_audio_of(&file.id).await?
+    {
+        return Ok(app.store.find_audio(&id).await?.map(|a| (a.parts, false)));
+    }
+    Ok(None)
+}
+
+/// Which tracks the file gives.
+async fn look(here: &Here, kind: Option<AssetKind>) -> Result<Found> {
+    let path = here.path().to_owned();
+    let read = tokio::task::spawn_blocking(move || mp4::read(&path)).await.internal("read an MP4 file")?;
+    // What this reader finds broken may still be good enough for ffmpeg.
+    let movie = read.unwrap_or_else(|error| {
+        tracing::debug!(%error, "an upload is no MP4 that can be read");
+        None
+    });
+    if let Some(movie) = &movie
+        && let Some(tracks) = in_place(movie, kind)
+    {
+        return Ok(Found { container: "mov,mp4,m4a,3gp,3g2,mj2".to_owned(), tracks });
+    }
+    Err(Error::invalid("the file cannot be cut as it is"))
+}
+
+/// The tracks of a movie that can be cut where it lies, if all that is wanted of it can be.
+fn in_place(movie: &Movie, kind: Option<AssetKind>) -> Option<Vec<NewTrack>> {
+    let of = |kind| movie.tracks.iter().find(|t| t.kind == kind && t.is_default);
+    let picture = of(MediaKind::Video).filter(|_| kind != Some(AssetKind::Audio));
+    let sound = of(MediaKind::Audio);
+    if picture.is_none() && kind == Some(AssetKind::Video) {
+        return None;
+    }
+    let wanted: Vec<&MovieTrack> = picture.into_iter().chain(sound).collect();
+    let fits = !wanted.is_empty() && wanted.iter().all(|t| matches!(t.fit, Fit::Cut));
+    let placed =
+        |t: &&MovieTrack| NewTrack { kind: t.kind, purpose: Purpose::Both, is_promised: false, chunks: t.chunks() };
+    fits.then(|| wanted.iter().map(placed).collect())
+}
+
+/// The row of a file that this owner has not had before.
+fn original_of(app: &App, job: &Job, here: &Here, wishes: &Wishes, found: &Found) -> Result<Original> {
+    let bytes = here.received.bytes as i64;
+    let placed = found.tracks.iter().filter(|t| !t.is_promised).flat_map(|t| &t.chunks).map(|c| c.bytes).sum::<i64>();
+    // Of the job: run again after a crash, it is the same object.
+    let name = job.id.as_str().trim_start_matches(JobId::PREFIX);
+    let id: OriginalId = format!("{}{name}", OriginalId::PREFIX).parse()?;
+    Ok(Original {
+        object: format!("originals/{id}/file"),
+        id,
+        owner: job.owner.clone(),
+        collection_id: wishes.collection.clone(),
+        sha256: here.received.sha256.clone(),
+        bytes,
+        loose_bytes: (bytes - placed).max(0),
+        container: found.container.clone(),
+        created_at: app.now(),
+        is_dropped: false,
+    })
+}
+
+/// The rows of the tracks, and what the asset owns of them: all of each.
+fn lay_out(app: &App, file: &Original, found: &Found) -> Result<(Vec<AssetPart>, TrackRows)> {
+    let range = range_of(found)?;
+    let (mut parts, mut tracks) = (Vec::new(), Vec::new());
+    for new in &found.tracks {
+        let row = Track {
+            id: mint!(app, TrackId),
+            owner: file.owner.clone(),
+            collection_id: file.collection_id.clone(),
+            rtstream_id: None,
+            session_id: None,
+            original_id: Some(file.id.clone()),
+            role: if new.is_promised { TrackRole::Encoded } else { TrackRole::Source },
+            kind: new.kind,
+            open: false,
+            kept_from: None,
+        };
+        let object = if new.is_promised { String::new() } else { file.object.clone() };
+        let chunk = |c: &PlacedChunk| SealedChunk {
+            start: c.start,
+            end: c.end,
+            bytes: c.bytes,
+            samples: c.samples,
+            object: object.clone(),
+            index: c.index.clone(),
+            segments: 0,
+            place: LivePlace::default(),
+        };
+        parts.push(AssetPart { track_id: row.id.clone(), range, purpose: new.purpose });
+        tracks.push((row, new.chunks.iter().map(chunk).collect()));
+    }
+    Ok((parts, tracks))
+}
+
+/// From the first moment that is shown to the last.
+fn range_of(found: &Found) -> Result<TimeRange> {
+    let end_of = |kind| {
+        let chunks = found.tracks.iter().filter(|t| t.kind == kind).flat_map(|t| &t.chunks);
+        chunks.map(|c| c.end).max()
+    };
+    let end = match (end_of(MediaKind::Video), end_of(MediaKind::Audio)) {
+        (Some(picture), Some(sound)) if sound - picture > REST_OF_A_FRAME => Some(sound),
+        (Some(picture), _) => Some(picture),
+        (None, sound) => sound,
+    };
+    end.and_then(|end| TimeRange::new(WallTime(0), end))
+        .ok_or_else(|| Error::invalid("the file has no picture and no sound that last"))
+}
+
+fn material(job: &Job, wishes: Wishes, file: &Original, parts: Vec<AssetPart>, has_picture: bool) -> Material {
+    Material {
+        owner: job.owner.clone(),
+        collection_id: wishes.collection,
+        name: wishes.name,
+        description: wishes.description,
+        original_id: Some(file.id.clone()),
+        bytes: file.bytes,
+        parts,
+        has_picture,
+    }
+}
+
+async fn store(app: &App, job: &Job, made: Made, rows: Rows) -> Result<String> {
+    let reply = match &made.asset {
+        Asset::Video(video) => serde_json::to_string(&views::video(app, video)),
+        Asset::Audio(audio) => serde_json::to_string(&views::audio(app, audio)),
+    };
+    let reply = reply.internal("word an asset")?;
+    let (answer, id, now) = (reply.clone(), job.id.clone(), app.now());
+    app.store
+        .write(move |tx| {
+            Box::pin(async move {
+                if let Some(file) = &rows.file {
+                    original::insert(tx, file).await?;
+                }
+                for (row, chunks) in &rows.tracks {
+                    track::insert(tx, row).await?;
+                    for chunk in chunks {
+                        track::insert_chunk(tx, &row.id, chunk).await?;
+                    }
+                }
+                made.insert(tx, now).await?;
+                job::set_reply(tx, &id, &answer).await
+            })
+        })
+        .await?;
+    Ok(reply)
+}
