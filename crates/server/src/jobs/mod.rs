@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use vitascope_model::event::{Event, Webhook};
 use vitascope_model::id::{EventId, JobId};
 use vitascope_model::job::{Job, JobError, JobState};
-use vitascope_model::{Error, Result, Span};
+use vitascope_model::{Error, ErrorKind, Result, Span};
 use vitascope_store::{job, outbox};
 
 use crate::app::{App, mint};
@@ -149,7 +149,16 @@ async fn note(app: &App, mut job: Job, outcome: std::result::Result<String, JobE
                 .write(move |tx| Box::pin(async move { job::retry_at(tx, &job.id, at, &error.to_string()).await }));
             return retry.await;
         }
-        Err(JobError::Retry(error) | JobError::Fail(error)) => Err(error.message),
+        Err(JobError::Retry(error) | JobError::Fail(error)) => {
+            tracing::info!(job.id = %job.id, %error, "job failed");
+            // What is our fault is for the log, as in every answer.
+            let is_ours = error.kind == ErrorKind::Internal;
+            Err(if is_ours {
+                "something went wrong in the server; its log says what".to_owned()
+            } else {
+                error.message
+            })
+        }
     };
     (job.state, job.reply, job.error) = match &ended {
         Ok(reply) => (JobState::Done, Some(reply.clone()), None),

@@ -2,6 +2,7 @@
 //! there; of the others the times are written down, and `encode` makes them, in the background or when a player asks.
 
 use vitascope_media::mp4::{self, Fit, Movie, MovieTrack, PlacedChunk};
+use vitascope_media::probe::{Probe, probe};
 use vitascope_model::asset::AssetKind;
 use vitascope_model::capture::MediaKind;
 use vitascope_model::error::Context;
@@ -10,7 +11,7 @@ use vitascope_model::job::Job;
 use vitascope_model::rtstream::{LivePlace, SealedChunk, Track, TrackRole};
 use vitascope_model::stream::{AssetPart, Purpose};
 use vitascope_model::upload::Original;
-use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
+use vitascope_model::{Error, ErrorKind, Result, Span, TimeRange, WallTime};
 use vitascope_store::{job, original, track};
 
 use crate::app::asset::{Asset, Made, Material, make};
@@ -111,7 +112,20 @@ async fn look(here: &Here, kind: Option<AssetKind>) -> Result<Found> {
     {
         return Ok(Found { container: "mov,mp4,m4a,3gp,3g2,mj2".to_owned(), tracks });
     }
-    Err(Error::invalid("the file cannot be cut as it is"))
+    let probed = probe(here.path()).await?;
+    check(&probed, kind)?;
+    Err(Error::new(ErrorKind::Unimplemented, "the file has to be encoded to be cut anywhere, which is not built yet"))
+}
+
+/// Whether the file can become what is wanted.
+fn check(probed: &Probe, wanted: Option<AssetKind>) -> Result<()> {
+    match wanted {
+        Some(AssetKind::Video) if probed.picture.is_none() => {
+            Err(Error::invalid("the file has no picture that moves: it is no video"))
+        }
+        Some(AssetKind::Audio) if probed.sounds.is_empty() => Err(Error::invalid("the file has no sound")),
+        _ => Ok(()),
+    }
 }
 
 /// The tracks of a movie that can be cut where it lies, if all that is wanted of it can be.
