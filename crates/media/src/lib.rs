@@ -14,6 +14,7 @@ pub mod mp4;
 pub mod pcm;
 pub mod probe;
 pub mod process;
+pub mod promise;
 mod reading;
 pub mod recovery;
 pub mod track;

@@ -7,6 +7,7 @@ mod said;
 use std::path::Path;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vitascope_model::image::ImageKind;
 use vitascope_model::{Error, ErrorKind, Result, Span};
 
@@ -27,14 +28,15 @@ pub enum Kind {
 }
 
 /// A fraction, as containers have rates and shapes; neither part is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ratio {
     pub num: u32,
     pub den: u32,
 }
 
 /// How light is coded where it is more than an ordinary screen shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Hdr {
     Pq,
     Hlg,
