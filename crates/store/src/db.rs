@@ -36,6 +36,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (16, "assets", include_str!("../migrations/sqlite/0016_assets.sql")),
     (19, "tus", include_str!("../migrations/sqlite/0019_tus.sql")),
     (20, "ingest", include_str!("../migrations/sqlite/0020_ingest.sql")),
+    (25, "recipe", include_str!("../migrations/sqlite/0025_recipe.sql")),
     (29, "usage", include_str!("../migrations/sqlite/0029_usage.sql")),
 ];
 

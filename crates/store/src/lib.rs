@@ -12,6 +12,7 @@ mod db;
 pub mod deletion;
 pub mod delivery;
 mod disk;
+pub mod encoding;
 pub mod image;
 pub mod job;
 mod kept;
