@@ -7,6 +7,7 @@ mod boxes;
 mod chunks;
 mod entry;
 mod fit;
+mod fragments;
 mod layout;
 mod tables;
 mod timeline;
@@ -15,6 +16,7 @@ mod trak;
 pub use chunks::PlacedChunk;
 pub use fit::Fit;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
@@ -73,21 +75,22 @@ fn movie(file: &File, layout: &Layout) -> Result<Movie> {
         return Err(broken("its description is compressed, which nobody does any more"));
     }
     let header = Header::parse(need(&layout.moov, b"mvhd")?)?;
+    let mut room = MOST_SAMPLES;
     let is_fragmented = find(&layout.moov, b"mvex")?.is_some();
+    let mut fragmented = if is_fragmented { fragments::read(file, layout, &mut room)? } else { HashMap::new() };
     let mut traks = Vec::new();
     for (index, found) in boxes(&layout.moov).filter(|b| !b.as_ref().is_ok_and(|b| b.kind != *b"trak")).enumerate() {
         if index == MOST_TRACKS {
             return Err(broken(format!("more than {MOST_TRACKS} tracks")));
         }
         if let Some(mut trak) = Trak::parse(found?.body, header)? {
-            if is_fragmented {
-                trak.entry.obstacle = Some("a film in fragments");
+            if let Some(found) = fragmented.remove(&trak.id) {
+                trak.add(found)?;
             }
             traks.push((index, trak));
         }
     }
     let zero = traks.iter().map(|(_, trak)| trak.times.start()).min().unwrap_or(0);
-    let mut room = MOST_SAMPLES;
     let mut tracks = Vec::with_capacity(traks.len());
     for (index, trak) in traks {
         let track = MovieTrack::of(index, trak, zero, file, layout.size, &mut room)?;
@@ -101,13 +104,16 @@ fn movie(file: &File, layout: &Layout) -> Result<Movie> {
         tracks.iter_mut().filter(of_kind).for_each(|t| t.is_default = Some(t.index) == chosen);
     }
     let length = tracks.iter().map(|t| t.length).max().unwrap_or_default();
+    if length == Span::ZERO {
+        return Err(broken("it has no picture and no sound that lasts"));
+    }
     Ok(Movie { length, tracks })
 }
 
 impl MovieTrack {
     /// `room` is how many samples may still be unrolled.
-    fn of(index: usize, trak: Trak<'_>, zero: i64, file: &File, size: u64, room: &mut usize) -> Result<MovieTrack> {
-        let (shown, fit) = take(&trak, zero, file, size, room)?;
+    fn of(index: usize, mut trak: Trak<'_>, zero: i64, file: &File, size: u64, room: &mut usize) -> Result<MovieTrack> {
+        let (shown, fit) = take(&mut trak, zero, file, size, room)?;
         let codec = trak.entry.codec;
         let (start, end) = match (&codec, shown.samples.first()) {
             (Some(codec), Some(first)) => (chunks::wall(shown.decoded(first), codec), chunks::wall(shown.end(), codec)),
@@ -122,7 +128,7 @@ impl MovieTrack {
 }
 
 /// The samples of a track, if it fits as it lies.
-fn take(trak: &Trak<'_>, zero: i64, file: &File, size: u64, room: &mut usize) -> Result<(Shown, Fit)> {
+fn take(trak: &mut Trak<'_>, zero: i64, file: &File, size: u64, room: &mut usize) -> Result<(Shown, Fit)> {
     let no = |reason| Ok((Shown::default(), Fit::No(reason)));
     let (Some(codec), Some(tables)) = (&trak.entry.codec, &trak.tables) else { return no("another codec") };
     if let Some(obstacle) = trak.entry.obstacle {
@@ -131,8 +137,9 @@ fn take(trak: &Trak<'_>, zero: i64, file: &File, size: u64, room: &mut usize) ->
     if tables.count() > *room {
         return no("more samples than are kept in memory");
     }
-    let samples: Vec<Sample> = tables.samples(size)?;
+    let mut samples: Vec<Sample> = tables.samples(size)?;
     *room -= samples.len();
+    samples.append(&mut trak.fragments);
     let shown = match Shown::new(samples, &trak.times, codec, zero) {
         Ok(shown) => shown,
         Err(obstacle) => return no(obstacle),

@@ -6,11 +6,14 @@ use vitascope_model::capture::MediaKind;
 
 use super::boxes::{Fields, boxes, broken, find, need};
 use super::entry::{self, Entry};
-use super::tables::Tables;
+use super::fragments::Fragmented;
+use super::tables::{Sample, Tables};
 use super::timeline::{Edit, Times, edit};
 
 #[derive(Debug)]
 pub(super) struct Trak<'a> {
+    /// As fragments name it.
+    pub(super) id: u32,
     pub(super) kind: MediaKind,
     pub(super) is_enabled: bool,
     /// Degrees, clockwise.
@@ -19,6 +22,8 @@ pub(super) struct Trak<'a> {
     pub(super) times: Times,
     /// None where nobody here could read the samples anyway.
     pub(super) tables: Option<Tables<'a>>,
+    /// What follows the tables, where the film is in fragments.
+    pub(super) fragments: Vec<Sample>,
 }
 
 /// The movie's own clock and matrix.
@@ -52,7 +57,7 @@ impl<'a> Trak<'a> {
     pub(super) fn parse(trak: &'a [u8], movie: Header) -> Result<Option<Trak<'a>>> {
         let mdia = need(trak, b"mdia")?;
         let Some(kind) = kind(need(mdia, b"hdlr")?)? else { return Ok(None) };
-        let (is_enabled, own_turn) = track_header(need(trak, b"tkhd")?)?;
+        let (id, is_enabled, own_turn) = track_header(need(trak, b"tkhd")?)?;
         let minf = need(mdia, b"minf")?;
         let stbl = need(minf, b"stbl")?;
         let mut entry = entry::parse(need(stbl, b"stsd")?)?;
@@ -77,7 +82,23 @@ impl<'a> Trak<'a> {
         let place_obstacle = lies_elsewhere.then_some("samples of another description, or in another file");
         entry.obstacle = entry.obstacle.or(edit_obstacle).or(turn_obstacle).or(place_obstacle);
         let rotation = if let Turn::By(degrees) = own_turn { degrees } else { 0 };
-        Ok(Some(Trak { kind, is_enabled, rotation, entry, times, tables }))
+        Ok(Some(Trak { id, kind, is_enabled, rotation, entry, times, tables, fragments: Vec::new() }))
+    }
+
+    /// Adds what fragments hold of it.
+    pub(super) fn add(&mut self, mut fragmented: Fragmented) -> Result<()> {
+        let (Some(first), Some(last)) = (fragmented.samples.first(), fragmented.samples.last()) else { return Ok(()) };
+        let shift = i64::from(first.shift);
+        if self.tables.as_ref().is_none_or(|t| t.count() == 0) {
+            self.times.first = first.time + shift;
+        }
+        self.times.end = fragmented.end.max(last.time) + shift;
+        if self.kind == MediaKind::Audio {
+            // Every frame of sound can be begun with, whatever its flags say.
+            fragmented.samples.iter_mut().for_each(|s| s.key = true);
+        }
+        self.fragments = fragmented.samples;
+        self.times.check()
     }
 }
 
@@ -91,14 +112,15 @@ fn kind(hdlr: &[u8]) -> Result<Option<MediaKind>> {
     })
 }
 
-/// Whether it is enabled, and how it is turned.
-fn track_header(tkhd: &[u8]) -> Result<(bool, Turn)> {
+/// Its id, whether it is enabled, and how it is turned.
+fn track_header(tkhd: &[u8]) -> Result<(u32, bool, Turn)> {
     let (version, flags, mut fields) = Fields::flagged(tkhd, "tkhd")?;
     fields.skip(if version == 1 { 16 } else { 8 })?;
-    fields.skip(8)?;
+    let id = fields.u32()?;
+    fields.skip(4)?;
     fields.long(version)?;
     fields.skip(16)?;
-    Ok((flags & 1 > 0, turn(&mut fields)?))
+    Ok((id, flags & 1 > 0, turn(&mut fields)?))
 }
 
 /// Ticks a second, and how many; all ones stand for a length that is not known.

@@ -173,6 +173,64 @@ fn sound_that_is_otherwise_is_played_as_a_whole() {
     assert_plays(&mono, 300, |n| n as f64 / 30.0);
 }
 
+/// When ffmpeg says that pictures are shown: it moves them a little when it breaks a film into fragments.
+fn times(made: &Made) -> Vec<f64> {
+    let mut command = Command::new("ffprobe");
+    command.args("-v error -select_streams v -show_entries packet=pts_time -of csv=p=0".split_whitespace());
+    let said = String::from_utf8(command.arg(&made.path).output().unwrap().stdout).unwrap();
+    let mut times: Vec<f64> = said.lines().map(|line| line.trim_end_matches(',').parse().unwrap()).collect();
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+#[test]
+fn films_in_fragments_are_cut_where_they_lie() {
+    let film = made("30", FRIENDLY);
+    for flags in [
+        "frag_keyframe+empty_moov",
+        "frag_keyframe+empty_moov+default_base_moof",
+        "frag_keyframe",
+        "frag_keyframe+delay_moov",
+    ] {
+        let fragmented = film.again("", &format!("-movflags {flags}"), "film.mp4");
+        assert_eq!(fragmented.fits(), [Fit::Cut, Fit::Cut], "{flags}");
+        let times = times(&fragmented);
+        assert_plays(&fragmented, 300, |n| times[n] - times[0]);
+    }
+    let shifted = made("30", "-bf 3 -g 60 -b_strategy 0 -movflags frag_keyframe+empty_moov+default_base_moof");
+    assert_eq!(shifted.fits(), [Fit::Whole("B-frames"), Fit::Cut]);
+    assert_plays(&shifted, 300, |n| n as f64 / 30.0);
+}
+
+#[test]
+fn sound_that_begins_later_stays_later() {
+    let film = made("30", FRIENDLY);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("film.mp4");
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-i"]).arg(&film.path).args(["-itsoffset", "1.5", "-i"]).arg(&film.path);
+    command.args(["-map", "0:v", "-map", "1:a", "-c", "copy"]).arg(&path);
+    assert!(command.status().unwrap().success());
+    let movie = read(&path).unwrap().unwrap();
+    let (picture, sound) = (track(&movie, MediaKind::Video), track(&movie, MediaKind::Audio));
+    assert_eq!((picture.start, picture.fit, sound.fit), (WallTime(0), Fit::Cut, Fit::Cut));
+    // With the frame that primes the decoder, which begins before.
+    assert!((sound.start - WallTime(1_478_666)).0.abs() < 1000, "{:?}", sound.start);
+    let heard = Served::new(whole(&movie, &path)).listen();
+    let loud = heard.iter().position(|s| s.abs() > 0.01).unwrap() as f64 / 96_000.0;
+    assert!((loud - 1.5).abs() < 0.03, "{loud}");
+}
+
+#[test]
+fn an_edit_may_begin_at_a_key_frame() {
+    let film = made("30", FRIENDLY);
+    let cut = film.again("-ss 2", "-t 5", "film.mp4");
+    let movie = cut.movie();
+    assert_eq!(cut.fits(), [Fit::Cut, Fit::Cut]);
+    let played = Served::new(whole(&movie, &cut.path)).watch();
+    assert_eq!(played.iter().map(|p| p.number).collect::<Vec<_>>(), (60..210).collect::<Vec<_>>());
+}
+
 #[test]
 fn the_first_of_several_sounds_is_played() {
     let made = made(

@@ -48,7 +48,8 @@ impl Noise {
 #[test]
 fn files_that_end_too_soon_are_refused() {
     let mut noise = Noise(1);
-    for options in ["-bf 0 -g 30", "-bf 2 -g 60 -movflags +faststart"] {
+    for options in ["-bf 0 -g 30", "-bf 2 -g 60 -movflags +faststart", "-bf 0 -g 30 -movflags frag_keyframe+delay_moov"]
+    {
         let bytes = bytes_of(options);
         for _ in 0..200 {
             let length = 40 + noise.below(bytes.len() - 41);
@@ -91,6 +92,25 @@ fn noise_in_the_description_can_not_harm() {
         for _ in 0..=noise.below(12) {
             // Whole words, too: it is the counts and sizes that matter.
             let at = moov - 4 + noise.below(mdat - moov);
+            let word = [0, 1, u32::MAX, 0x7fff_ffff, 0x8000_0000, 0x0100_0000][noise.below(6)];
+            bent[at..at + 4].copy_from_slice(&word.to_be_bytes());
+        }
+        if let Err(error) = try_read(&bent) {
+            assert_eq!(error.kind, ErrorKind::InvalidArgument, "{error}");
+        }
+    }
+}
+
+#[test]
+fn noise_in_fragments_can_not_harm() {
+    let bytes = bytes_of("-bf 0 -g 15 -t 4 -movflags frag_keyframe+empty_moov+default_base_moof");
+    let moofs: Vec<usize> = (0..bytes.len() - 4).filter(|at| bytes[*at..].starts_with(b"moof")).collect();
+    assert!(moofs.len() > 4);
+    let mut noise = Noise(3);
+    for _ in 0..3000 {
+        let mut bent = bytes.clone();
+        for _ in 0..=noise.below(6) {
+            let at = moofs[noise.below(moofs.len())] - 4 + noise.below(300);
             let word = [0, 1, u32::MAX, 0x7fff_ffff, 0x8000_0000, 0x0100_0000][noise.below(6)];
             bent[at..at + 4].copy_from_slice(&word.to_be_bytes());
         }
