@@ -2,6 +2,7 @@
 //! `main.rs` reads the command line; `serve.rs` puts the parts together. Nobody imports `http`.
 
 pub mod app;
+pub mod client;
 pub mod clock;
 pub mod commands;
 pub mod config;

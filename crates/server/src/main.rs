@@ -1,14 +1,17 @@
 //! The command line of the server. Each subcommand is a few lines here and a function elsewhere.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use vitascope_model::Result;
 use vitascope_model::error::Context;
+use vitascope_server::client::{self, ClientCommand};
 use vitascope_server::commands::KeyCommand;
-use vitascope_server::config::Config;
+use vitascope_server::config::{ClientConfig, Config};
 use vitascope_server::{commands, serve};
 
-/// A self-hosted video database for AI agents. Settings come from VITASCOPE_… variables and the file VITASCOPE_CONFIG names.
+/// A self-hosted video database for AI agents: the server, and commands for who uses one. Settings come from VITASCOPE_… variables and the file VITASCOPE_CONFIG names.
 #[derive(Parser)]
 #[command(name = "vitascope", version)]
 struct Arguments {
@@ -18,6 +21,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Server(ServerCommand),
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// What works on the data folder and with the settings of a server.
+#[derive(Subcommand)]
+enum ServerCommand {
     /// Run the server.
     Serve,
     /// API keys: mint another (so without a word more), list them, revoke one.
@@ -48,29 +60,37 @@ enum Command {
     Routes,
 }
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     match run() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("vitascope: {error}");
-            std::process::ExitCode::FAILURE
+            ExitCode::FAILURE
         }
     }
 }
 
-fn run() -> Result<()> {
+fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let config = Config::from_environment()?;
-    start_log(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().internal("start the runtime")?;
     match arguments.command {
-        Command::Serve => runtime.block_on(serve::run(config)),
-        Command::Key { what } => runtime.block_on(commands::key(config, what.unwrap_or(KeyCommand::Mint))),
-        Command::WebhookSecret { rotate } => runtime.block_on(commands::webhook_secret(config, rotate)),
-        Command::Models => commands::models(&config),
-        Command::Doctor => runtime.block_on(commands::doctor(&config)),
-        Command::Check { deep, repair } => runtime.block_on(commands::check(&config, deep, repair)),
-        Command::Routes => {
+        Command::Server(command) => run_server(&runtime, command).map(|()| ExitCode::SUCCESS),
+        // A client may be anywhere: the server's settings do not concern it, and it keeps no log.
+        Command::Client(command) => Ok(runtime.block_on(client::run(command, ClientConfig::from_environment()))),
+    }
+}
+
+fn run_server(runtime: &tokio::runtime::Runtime, command: ServerCommand) -> Result<()> {
+    let config = Config::from_environment()?;
+    start_log(&config);
+    match command {
+        ServerCommand::Serve => runtime.block_on(serve::run(config)),
+        ServerCommand::Key { what } => runtime.block_on(commands::key(config, what.unwrap_or(KeyCommand::Mint))),
+        ServerCommand::WebhookSecret { rotate } => runtime.block_on(commands::webhook_secret(config, rotate)),
+        ServerCommand::Models => commands::models(&config),
+        ServerCommand::Doctor => runtime.block_on(commands::doctor(&config)),
+        ServerCommand::Check { deep, repair } => runtime.block_on(commands::check(&config, deep, repair)),
+        ServerCommand::Routes => {
             commands::routes();
             Ok(())
         }

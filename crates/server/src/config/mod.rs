@@ -1,5 +1,8 @@
 //! The only reader of the environment in this binary: environment and TOML file in, one checked `Config` out.
 //! Keys of the file are the names of the variables without `VITASCOPE_`, in lower case; the environment wins.
+//! What the commands of a client need of it is in `client.rs`.
+
+mod client;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,6 +13,8 @@ use vitascope_ai::provider::ProviderConfig;
 use vitascope_model::collection;
 use vitascope_model::error::Context;
 use vitascope_model::{Error, Result, Span};
+
+pub use self::client::ClientConfig;
 
 #[derive(Clone, Debug)]
 pub struct Config {
