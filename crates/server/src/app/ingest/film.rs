@@ -3,6 +3,7 @@
 
 use vitascope_media::mp4::{self, Fit, Movie, MovieTrack, PlacedChunk};
 use vitascope_media::probe::{Probe, probe};
+use vitascope_media::promise::{PromisedChunk, PromisedTrack, promise};
 use vitascope_model::asset::AssetKind;
 use vitascope_model::capture::MediaKind;
 use vitascope_model::error::Context;
@@ -11,8 +12,8 @@ use vitascope_model::job::Job;
 use vitascope_model::rtstream::{LivePlace, SealedChunk, Track, TrackRole};
 use vitascope_model::stream::{AssetPart, Purpose};
 use vitascope_model::upload::Original;
-use vitascope_model::{Error, ErrorKind, Result, Span, TimeRange, WallTime};
-use vitascope_store::{job, original, track};
+use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
+use vitascope_store::{encoding, job, original, track};
 
 use crate::app::asset::{Asset, Made, Material, make};
 use crate::app::source::Here;
@@ -39,12 +40,45 @@ struct Found {
 struct NewTrack {
     kind: MediaKind,
     purpose: Purpose,
-    /// Whether its samples are still to be encoded; else they lie in the file.
-    is_promised: bool,
-    chunks: Vec<PlacedChunk>,
+    /// How its samples are made; none if they lie in the file.
+    recipe: Option<String>,
+    chunks: Vec<NewChunk>,
 }
 
-type TrackRows = Vec<(Track, Vec<SealedChunk>)>;
+struct NewChunk {
+    start: WallTime,
+    end: WallTime,
+    bytes: i64,
+    samples: i64,
+    index: Vec<u8>,
+}
+
+impl From<PlacedChunk> for NewChunk {
+    fn from(c: PlacedChunk) -> NewChunk {
+        NewChunk { start: c.start, end: c.end, bytes: c.bytes, samples: c.samples, index: c.index }
+    }
+}
+
+impl From<PromisedChunk> for NewChunk {
+    fn from(c: PromisedChunk) -> NewChunk {
+        NewChunk { start: c.start, end: c.end, bytes: 0, samples: c.samples, index: c.index }
+    }
+}
+
+impl NewTrack {
+    fn placed(track: &MovieTrack, purpose: Purpose) -> NewTrack {
+        let chunks = track.chunks().into_iter().map(NewChunk::from).collect();
+        NewTrack { kind: track.kind, purpose, recipe: None, chunks }
+    }
+
+    fn promised(kind: MediaKind, track: PromisedTrack, purpose: Purpose) -> Result<NewTrack> {
+        let chunks = track.chunks.into_iter().map(NewChunk::from).collect();
+        Ok(NewTrack { kind, purpose, recipe: Some(track.recipe.to_text()?), chunks })
+    }
+}
+
+/// Tracks with their chunks, and how these are made where that is still to be done.
+type TrackRows = Vec<(Track, Vec<SealedChunk>, Option<String>)>;
 
 /// Rows that are stored with an asset.
 struct Rows {
@@ -107,14 +141,54 @@ async fn look(here: &Here, kind: Option<AssetKind>) -> Result<Found> {
         tracing::debug!(%error, "an upload is no MP4 that can be read");
         None
     });
-    if let Some(movie) = &movie
-        && let Some(tracks) = in_place(movie, kind)
-    {
+    let chosen = movie.as_ref().map(|m| Chosen::of(m, kind)).unwrap_or_default();
+    if let Some(tracks) = chosen.in_place(kind) {
         return Ok(Found { container: "mov,mp4,m4a,3gp,3g2,mj2".to_owned(), tracks });
     }
-    let probed = probe(here.path()).await?;
+    let mut probed = probe(here.path()).await?;
     check(&probed, kind)?;
-    Err(Error::new(ErrorKind::Unimplemented, "the file has to be encoded to be cut anywhere, which is not built yet"))
+    if kind == Some(AssetKind::Audio) {
+        probed.picture = None;
+    }
+    let promised = promise(here.path(), &probed).await?;
+    let mut tracks = Vec::new();
+    for (kind, lies, promised) in
+        [(MediaKind::Video, chosen.picture, promised.picture), (MediaKind::Audio, chosen.sound, promised.sound)]
+    {
+        match (lies, promised) {
+            (Some(lies), _) if lies.fit == Fit::Cut => tracks.push(NewTrack::placed(lies, Purpose::Both)),
+            (Some(lies), Some(promised)) if matches!(lies.fit, Fit::Whole(_)) => {
+                tracks.push(NewTrack::placed(lies, Purpose::Whole));
+                tracks.push(NewTrack::promised(kind, promised, Purpose::Cut)?);
+            }
+            (_, Some(promised)) => tracks.push(NewTrack::promised(kind, promised, Purpose::Both)?),
+            (_, None) => {}
+        }
+    }
+    Ok(Found { container: probed.container, tracks })
+}
+
+/// The tracks of an MP4 that are played.
+#[derive(Default)]
+struct Chosen<'m> {
+    picture: Option<&'m MovieTrack>,
+    sound: Option<&'m MovieTrack>,
+}
+
+impl<'m> Chosen<'m> {
+    fn of(movie: &'m Movie, wanted: Option<AssetKind>) -> Chosen<'m> {
+        let of = |kind| movie.tracks.iter().find(|t| t.kind == kind && t.is_default);
+        let picture = of(MediaKind::Video).filter(|_| wanted != Some(AssetKind::Audio));
+        Chosen { picture, sound: of(MediaKind::Audio) }
+    }
+
+    /// All that is wanted, if it can be cut where it lies: then no process looks at the file.
+    fn in_place(&self, wanted: Option<AssetKind>) -> Option<Vec<NewTrack>> {
+        let all: Vec<&MovieTrack> = self.picture.into_iter().chain(self.sound).collect();
+        let is_enough = !all.is_empty() && (self.picture.is_some() || wanted != Some(AssetKind::Video));
+        let fits = is_enough && all.iter().all(|t| t.fit == Fit::Cut);
+        fits.then(|| all.into_iter().map(|t| NewTrack::placed(t, Purpose::Both)).collect())
+    }
 }
 
 /// Whether the file can become what is wanted.
@@ -128,25 +202,11 @@ fn check(probed: &Probe, wanted: Option<AssetKind>) -> Result<()> {
     }
 }
 
-/// The tracks of a movie that can be cut where it lies, if all that is wanted of it can be.
-fn in_place(movie: &Movie, kind: Option<AssetKind>) -> Option<Vec<NewTrack>> {
-    let of = |kind| movie.tracks.iter().find(|t| t.kind == kind && t.is_default);
-    let picture = of(MediaKind::Video).filter(|_| kind != Some(AssetKind::Audio));
-    let sound = of(MediaKind::Audio);
-    if picture.is_none() && kind == Some(AssetKind::Video) {
-        return None;
-    }
-    let wanted: Vec<&MovieTrack> = picture.into_iter().chain(sound).collect();
-    let fits = !wanted.is_empty() && wanted.iter().all(|t| matches!(t.fit, Fit::Cut));
-    let placed =
-        |t: &&MovieTrack| NewTrack { kind: t.kind, purpose: Purpose::Both, is_promised: false, chunks: t.chunks() };
-    fits.then(|| wanted.iter().map(placed).collect())
-}
-
 /// The row of a file that this owner has not had before.
 fn original_of(app: &App, job: &Job, here: &Here, wishes: &Wishes, found: &Found) -> Result<Original> {
     let bytes = here.received.bytes as i64;
-    let placed = found.tracks.iter().filter(|t| !t.is_promised).flat_map(|t| &t.chunks).map(|c| c.bytes).sum::<i64>();
+    let placed =
+        found.tracks.iter().filter(|t| t.recipe.is_none()).flat_map(|t| &t.chunks).map(|c| c.bytes).sum::<i64>();
     // Of the job: run again after a crash, it is the same object.
     let name = job.id.as_str().trim_start_matches(JobId::PREFIX);
     let id: OriginalId = format!("{}{name}", OriginalId::PREFIX).parse()?;
@@ -176,13 +236,13 @@ fn lay_out(app: &App, file: &Original, found: &Found) -> Result<(Vec<AssetPart>,
             rtstream_id: None,
             session_id: None,
             original_id: Some(file.id.clone()),
-            role: if new.is_promised { TrackRole::Encoded } else { TrackRole::Source },
+            role: if new.recipe.is_some() { TrackRole::Encoded } else { TrackRole::Source },
             kind: new.kind,
             open: false,
             kept_from: None,
         };
-        let object = if new.is_promised { String::new() } else { file.object.clone() };
-        let chunk = |c: &PlacedChunk| SealedChunk {
+        let object = if new.recipe.is_some() { String::new() } else { file.object.clone() };
+        let chunk = |c: &NewChunk| SealedChunk {
             start: c.start,
             end: c.end,
             bytes: c.bytes,
@@ -193,7 +253,7 @@ fn lay_out(app: &App, file: &Original, found: &Found) -> Result<(Vec<AssetPart>,
             place: LivePlace::default(),
         };
         parts.push(AssetPart { track_id: row.id.clone(), range, purpose: new.purpose });
-        tracks.push((row, new.chunks.iter().map(chunk).collect()));
+        tracks.push((row, new.chunks.iter().map(chunk).collect(), new.recipe.clone()));
     }
     Ok((parts, tracks))
 }
@@ -239,8 +299,11 @@ async fn store(app: &App, job: &Job, made: Made, rows: Rows) -> Result<String> {
                 if let Some(file) = &rows.file {
                     original::insert(tx, file).await?;
                 }
-                for (row, chunks) in &rows.tracks {
+                for (row, chunks, recipe) in &rows.tracks {
                     track::insert(tx, row).await?;
+                    if let Some(recipe) = recipe {
+                        encoding::set_recipe(tx, &row.id, recipe).await?;
+                    }
                     for chunk in chunks {
                         track::insert_chunk(tx, &row.id, chunk).await?;
                     }
