@@ -22,9 +22,9 @@ class Cli:
     def __init__(self, server: Server, home: Path, **more: str):
         self.env = {"PATH": os.environ["PATH"], "HOME": str(home), "VITASCOPE_SERVER": server.url, "VITASCOPE_API_KEY": server.key} | more
 
-    def start(self, *words: str, **more: str) -> subprocess.Popen:
+    def start(self, *words: str, stderr: int = subprocess.PIPE, **more: str) -> subprocess.Popen:
         command = [str(binaries() / "vitascope"), *words]
-        return subprocess.Popen(command, env=self.env | more, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, env=self.env | more, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
     def __call__(self, *words: str, patience: float = 90, **more: str) -> tuple[int, str, str]:
         process = self.start(*words, **more)

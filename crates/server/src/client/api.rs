@@ -16,6 +16,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 const AWAY_FOR: u32 = 30;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// Is told of a job that has to be waited for: its id and how far it is, in percent.
+pub(super) type Heard<'a> = &'a (dyn Fn(&str, u64) + Sync);
+
 #[derive(Clone, Debug)]
 pub(super) struct Api {
     client: Client,
@@ -40,6 +43,14 @@ impl Api {
         Ok(Api { client: client.internal("make an HTTP client")?, server, key: key.to_owned() })
     }
 
+    pub(super) fn server(&self) -> &str {
+        self.server.as_str()
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Words become parts of a path, whatever is in them.
     fn url(&self, path: &[&str]) -> Result<Url> {
         let mut url = self.server.clone();
@@ -54,7 +65,7 @@ impl Api {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.answer(self.request(Method::GET, url)).await
+        self.answer(self.request(Method::GET, url), &|_, _| {}).await
     }
 
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
@@ -62,12 +73,32 @@ impl Api {
         request.header("x-videodb-client", concat!("vitascope/", env!("CARGO_PKG_VERSION")))
     }
 
+    pub(super) async fn post(&self, path: &[&str], body: Value, heard: Heard<'_>) -> Result<Value> {
+        self.answer(self.request(Method::POST, self.url(path)?).json(&body), heard).await
+    }
+
+    /// A POST that says all in its headers.
+    pub(super) fn post_to(&self, path: &[&str]) -> Result<RequestBuilder> {
+        Ok(self.request(Method::POST, self.url(path)?))
+    }
+
+    /// For a URL that the server gave out, which opens without the key.
+    pub(super) fn at(&self, method: Method, url: &str) -> RequestBuilder {
+        self.client.request(method, url)
+    }
+
+    /// The end of a job that was begun before.
+    pub(super) async fn wait_for(&self, job: &str, heard: Heard<'_>) -> Result<Value> {
+        self.answer(self.request(Method::GET, self.url(&["async-response", job])?), heard).await
+    }
+
     /// The `data` of an answer; where a job has to be waited for, of its end.
-    async fn answer(&self, request: RequestBuilder) -> Result<Value> {
+    async fn answer(&self, request: RequestBuilder, heard: Heard<'_>) -> Result<Value> {
         let mut body = self.body(request).await?;
         let mut away = 0;
         while body["status"] == "processing" {
             let id = body["data"]["id"].as_str().ok_or_else(|| odd("a job without an id"))?.to_owned();
+            heard(&id, body["data"]["percentage"].as_u64().unwrap_or(0));
             match self.body(self.request(Method::GET, self.url(&["async-response", &id])?)).await {
                 Ok(next) => (body, away) = (next, 0),
                 Err(error) if error.kind == ErrorKind::Unavailable && away < AWAY_FOR => {

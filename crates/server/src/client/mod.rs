@@ -3,7 +3,11 @@
 
 mod api;
 mod library;
+mod meter;
+mod remembered;
 mod show;
+mod tus;
+mod upload;
 
 use std::process::ExitCode;
 
@@ -14,10 +18,14 @@ use vitascope_model::{Error, ErrorKind};
 use self::api::Api;
 use crate::config::ClientConfig;
 
+/// As a shell has it for Ctrl+C.
+const INTERRUPTED: u8 = 130;
 const USUAL_SERVER: &str = "http://127.0.0.1:8484";
 
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
+    /// Send files, folders or URLs to a server. What was interrupted goes on where it was when the same command is given again.
+    Upload(upload::UploadArguments),
     /// List what a server has: videos, audios, images, or collections.
     Ls(library::ListArguments),
     /// Print the URL of the page that plays a video, an audio or an rtstream, or that shows an image.
@@ -62,11 +70,38 @@ impl Said {
 }
 
 pub async fn run(command: ClientCommand, config: ClientConfig) -> ExitCode {
-    let (terms, said) = match command {
-        ClientCommand::Ls(wish) => (wish.terms.json, library::list(&wish, &config).await),
-        ClientCommand::Play(wish) => (wish.terms.json, library::play(&wish, &config).await),
+    let as_json = command.terms().json;
+    let work = async {
+        match &command {
+            ClientCommand::Upload(wish) => upload::upload(wish, &config).await,
+            ClientCommand::Ls(wish) => library::list(wish, &config).await,
+            ClientCommand::Play(wish) => library::play(wish, &config).await,
+        }
     };
-    tell(terms, said)
+    tokio::select! {
+        said = work => tell(as_json, said),
+        _ = tokio::signal::ctrl_c() => tell_interrupted(as_json),
+    }
+}
+
+impl ClientCommand {
+    fn terms(&self) -> &Terms {
+        match self {
+            ClientCommand::Upload(wish) => &wish.terms,
+            ClientCommand::Ls(wish) => &wish.terms,
+            ClientCommand::Play(wish) => &wish.terms,
+        }
+    }
+}
+
+fn tell_interrupted(as_json: bool) -> ExitCode {
+    let said = "interrupted; the same command goes on where it was";
+    if as_json {
+        show::document(&json!({ "success": false, "error": { "code": "interrupted", "message": said } }));
+    } else {
+        eprintln!("\nvitascope: {said}");
+    }
+    INTERRUPTED.into()
 }
 
 fn tell(as_json: bool, said: vitascope_model::Result<Said>) -> ExitCode {
