@@ -57,7 +57,9 @@ def test_a_collection_goes_when_what_it_shared_lies_elsewhere(own, friendly):
     api("DELETE", f"/video/{first['id']}")
     assert api("GET", f"/collection/{other}").data["stored_bytes"] == 0
     assert api("GET", "/collection/default").data["stored_bytes"] >= friendly.stat().st_size * 0.99
+    third = upload(api, friendly, collection=other)
     assert api("DELETE", f"/collection/{other}").status == 200
+    assert is_error(api("GET", f"/video/{third['id']}"), 404)
     assert numbers(second["stream_url"]) == list(range(180))
     check(own)
 

@@ -18,10 +18,13 @@ def test_a_collection_is_made_renamed_and_deleted(conn, api):
     assert is_error(api("GET", f"/collection/{made_here.id}"), 404)
 
 
-def test_what_holds_something_and_the_default_are_not_deleted(conn, api):
+def test_a_collection_goes_with_what_it_holds_and_the_default_stays(conn, api):
     held = conn.create_collection(name="held", description="")
-    assert is_success(api("POST", f"/collection/{held.id}/capture/session", {"end_user_id": "u"}))
-    assert is_error(api("DELETE", f"/collection/{held.id}"), 409)
+    made = api("POST", f"/collection/{held.id}/capture/session", {"end_user_id": "u"})
+    assert is_success(made)
+    held.delete()
+    assert is_error(api("GET", f"/collection/{held.id}"), 404)
+    assert is_error(api("GET", f"/capture/session/{made.data['session_id']}"), 404)
     assert is_error(api("DELETE", "/collection/default"), 400)
 
 

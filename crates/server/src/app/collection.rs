@@ -1,12 +1,16 @@
-//! Collections: made, renamed, deleted; and the default one, which every user has.
+//! Collections: made, renamed, deleted with what they hold; and the default one, which every user has.
 
 use vitascope_model::account::Scope;
 use vitascope_model::collection::{Collection, Retention};
 use vitascope_model::id::{CollectionId, UserId};
 use vitascope_model::{Error, Result, Span};
+use vitascope_store::capture::SessionFilter;
 use vitascope_store::collection;
 
-use super::{App, mint};
+use super::{App, deletion, image, mint};
+
+/// Sessions that are looked up at a time.
+const AT_ONCE: i64 = 100;
 
 /// What of a collection a client may choose; `None` leaves it as it is.
 #[derive(Debug, Default)]
@@ -100,22 +104,48 @@ pub async fn update(app: &App, user: &UserId, mut found: Collection, wishes: Wis
     Ok(found)
 }
 
-/// Only an empty collection goes: what it holds is never lost by the way.
+/// Deletes a collection with everything in it, as the contract has it; live recordings are stopped first. The default one stays.
 pub async fn delete(app: &App, user: &UserId, found: Collection) -> Result<()> {
     only_owner(user, &found)?;
     if found.is_default {
         return Err(Error::invalid("the default collection cannot be deleted"));
     }
+    empty(app, &Scope::whole(user.clone()), &found.id).await?;
     app.store
         .write(move |tx| {
             Box::pin(async move {
                 if !collection::is_empty(tx, &found.id).await? {
-                    return Err(Error::conflict("the collection is not empty: its videos and sessions must go first"));
+                    let message =
+                        "something came into the collection, or was still draining, while it was emptied: try again";
+                    return Err(Error::conflict(message));
                 }
                 collection::delete(tx, &found.id).await
             })
         })
         .await
+}
+
+/// Deletes what lies in a collection. Sessions first: what they export meanwhile is among the assets then.
+async fn empty(app: &App, scope: &Scope, id: &CollectionId) -> Result<()> {
+    loop {
+        let some = app.store.list_sessions(scope, id, &SessionFilter::default(), AT_ONCE).await?;
+        for session in &some {
+            deletion::delete_session(app, session).await?;
+        }
+        if some.is_empty() {
+            break;
+        }
+    }
+    for video in app.store.list_videos(scope, Some(id)).await? {
+        deletion::delete_video(app, &video).await?;
+    }
+    for audio in app.store.list_audios(scope, Some(id)).await? {
+        deletion::delete_audio(app, &audio).await?;
+    }
+    for found in app.store.list_images(scope, Some(id)).await? {
+        image::delete(app, &found).await?;
+    }
+    Ok(())
 }
 
 fn only_owner(user: &UserId, found: &Collection) -> Result<()> {

@@ -77,6 +77,8 @@ pub async fn run(app: &App, job: &Job) -> Result<String> {
     }
     let Payload { collection, order } = serde_json::from_str(&job.payload).internal("read an upload's job")?;
     let collection: CollectionId = collection.parse()?;
+    // It may have been deleted since.
+    app.store.get_collection(&Scope::whole(job.owner.clone()), &collection).await?;
     let kind = order.media_type.as_deref().and_then(AssetKind::parse);
     let here = source::bring(app, &job.id, &order.source).await?;
     if here.received.bytes == 0 {
