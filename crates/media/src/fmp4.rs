@@ -101,6 +101,42 @@ fn traf(o: &mut Vec<u8>, f: &Fragment, offset: u32) {
     });
 }
 
+/// When the samples of a track are shown, in ticks and in the order in which they are decoded: read back from a segment that `moof` began.
+pub(crate) fn shown_times(segment: &[u8], track: u32) -> Option<Vec<i64>> {
+    let mut times = Vec::new();
+    let moof = boxes(segment).find(|(kind, _)| *kind == b"moof")?.1;
+    for (_, traf) in boxes(moof).filter(|(kind, _)| *kind == b"traf") {
+        let inside = |wanted: &[u8; 4]| boxes(traf).find(|(kind, _)| *kind == wanted).map(|(_, body)| body);
+        if word(inside(b"tfhd")?, 4)? != track {
+            continue;
+        }
+        let mut time = i64::from_be_bytes(*inside(b"tfdt")?.get(4..)?.first_chunk()?);
+        let trun = inside(b"trun")?;
+        let shifted = word(trun, 0)? & 0x800 != 0;
+        let per_sample = if shifted { 16 } else { 12 };
+        for sample in trun.get(12..)?.chunks_exact(per_sample) {
+            times.push(time + if shifted { i64::from(word(sample, 12)?.cast_signed()) } else { 0 });
+            time += i64::from(word(sample, 0)?);
+        }
+    }
+    Some(times)
+}
+
+/// Boxes one after the other, as far as they are well formed: kind and body.
+fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
+    std::iter::from_fn(move || {
+        let size = word(bytes, 0)? as usize;
+        let (this, rest) = bytes.split_at_checked(size)?;
+        let (kind, body) = this.get(4..)?.split_first_chunk()?;
+        bytes = rest;
+        Some((kind, body))
+    })
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|b| u32::from_be_bytes(*b))
+}
+
 /// What does not fit the field (over thirteen hours of 90 kHz) is unknown, which is what zero means.
 fn ticks(length: Span, rate: u32) -> u32 {
     u32::try_from(length.to_ticks(rate)).unwrap_or(0)
@@ -243,5 +279,18 @@ mod tests {
         assert_eq!(inside(b"tfdt"), [[0x0100_0000, 5, 0], [0x0100_0000, 0, 9]]);
         assert_eq!(words[0] + 8, data, "the header of mdat is the last of it");
         assert_eq!(words[words.len() - 2..], [8 + 796, u32::from_be_bytes(*b"mdat")]);
+    }
+
+    #[test]
+    fn the_times_that_were_written_are_read_back() {
+        let sample = |duration, shift| FragmentSample { duration, size: 1, key: false, shift };
+        let fragment = |samples| Fragment { track: 1, decode_time: 9000, samples };
+        let sound = Fragment { track: 2, decode_time: 5, samples: vec![sample(1024, 0)] };
+        let plain = moof(1, &[fragment(vec![sample(3000, 0), sample(1500, 0), sample(1, 0)]), sound]);
+        assert_eq!(shown_times(&plain, 1).unwrap(), [9000, 12_000, 13_500]);
+        assert_eq!(shown_times(&plain, 2).unwrap(), [5]);
+        let reordered = moof(1, &[fragment(vec![sample(3000, 0), sample(3000, 3000), sample(3000, -3000)])]);
+        assert_eq!(shown_times(&reordered, 1).unwrap(), [9000, 15_000, 12_000]);
+        assert_eq!(shown_times(&reordered[..40], 1), None);
     }
 }

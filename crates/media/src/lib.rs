@@ -7,6 +7,7 @@ pub mod compile;
 pub mod encoder;
 pub mod flv;
 mod fmp4;
+pub mod frame;
 pub mod image;
 pub mod index;
 pub mod journal;

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -110,8 +110,20 @@ impl Running {
 
 /// Runs `line` to its end with nothing on stdin and returns its stdout, at most `most` bytes of it, within `limit`.
 pub async fn output(line: &CommandLine, most: usize, limit: Duration) -> Result<Vec<u8>> {
-    let (running, stdin, stdout) = start(line)?;
-    drop(stdin);
+    through(line, &[], most, limit).await
+}
+
+/// The same with `input` on stdin, one slice after the other; a process that has read enough may end before it has read all.
+pub async fn through(line: &CommandLine, input: &[&[u8]], most: usize, limit: Duration) -> Result<Vec<u8>> {
+    let (running, mut stdin, stdout) = start(line)?;
+    let write = async move {
+        for bytes in input {
+            if stdin.write_all(bytes).await.is_err() {
+                // If it should have read on, its exit code says so.
+                return;
+            }
+        }
+    };
     let read = async {
         let mut bytes = Vec::new();
         let mut capped = stdout.take(most as u64 + 1);
@@ -123,7 +135,16 @@ pub async fn output(line: &CommandLine, most: usize, limit: Duration) -> Result<
         Ok(bytes)
     };
     let late = || Error::new(ErrorKind::ResourceExhausted, format!("{} took longer than it may", line.program.name()));
-    timeout(limit, read).await.map_err(|_| late())?
+    // Both at once: either pipe may be full. What was written is closed when it is through.
+    let both = async {
+        tokio::pin!(write, read);
+        tokio::select! {
+            biased;
+            result = &mut read => result,
+            () = &mut write => read.await,
+        }
+    };
+    timeout(limit, both).await.map_err(|_| late())?
 }
 
 /// The last lines that a process said, bounded.
@@ -191,6 +212,18 @@ mod tests {
         let line = CommandLine::new(Program::Ffmpeg, ["-nostdin", "-i", "/nonexistent.mp4"]);
         let error = output(&line, 10, LIMIT).await.unwrap_err();
         assert!(error.message.contains("No such file"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_goes_through_is_read_while_it_is_written() {
+        let line = CommandLine::new(Program::Ffmpeg, "-v error -f u8 -ac 1 -i pipe:0 -f u8 pipe:1".split(' '));
+        let sound = vec![128; 3 << 20];
+        assert_eq!(through(&line, &[&sound, &[128]], 4 << 20, LIMIT).await.unwrap().len(), sound.len() + 1);
+        let line = CommandLine::new(Program::Ffmpeg, "-v error -t 0.01 -f u8 -i pipe:0 -f u8 pipe:1".split(' '));
+        assert!(
+            through(&line, &[&sound], 4 << 20, LIMIT).await.unwrap().len() < 10_000,
+            "it reads as much as it wants"
+        );
     }
 
     #[tokio::test]

@@ -172,6 +172,21 @@ impl Plan {
         self.tracks[0].codec.timescale()
     }
 
+    /// The segment that is played at a moment, counted from the beginning; none beyond the end.
+    pub fn segment_at(&self, at: Span) -> Option<usize> {
+        let wanted = u64::try_from(at.to_ticks(self.timescale())).ok()?;
+        let mut end = 0;
+        self.segments.iter().position(|s| {
+            end += s.duration;
+            wanted < end
+        })
+    }
+
+    /// Whether there is something to see.
+    pub fn has_picture(&self) -> bool {
+        self.tracks[0].codec.is_video()
+    }
+
     /// The m3u8. While the range grows it has no end, and what it lists is the beginning of what it will list.
     pub fn playlist(&self) -> String {
         let rate = u64::from(self.timescale());

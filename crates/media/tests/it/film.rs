@@ -38,6 +38,12 @@ pub(crate) fn wider_pictures() -> &'static Film {
     FILM.get_or_init(|| film_of_size("640x128"))
 }
 
+/// Nothing to see.
+pub(crate) fn black() -> &'static Film {
+    static FILM: OnceLock<Film> = OnceLock::new();
+    FILM.get_or_init(|| film_from(&format!("color=black:s=432x96:r={FPS}:d={SECONDS}"), "null"))
+}
+
 pub(crate) fn sound() -> &'static Film {
     static FILM: OnceLock<Film> = OnceLock::new();
     FILM.get_or_init(|| {
@@ -47,10 +53,13 @@ pub(crate) fn sound() -> &'static Film {
 }
 
 fn film_of_size(size: &str) -> Film {
-    let picture = format!("testsrc2=s={size}:r={FPS}:d={SECONDS}");
-    let (boxes, gop) = (numbered(), FPS.to_string());
+    film_from(&format!("testsrc2=s={size}:r={FPS}:d={SECONDS}"), &numbered())
+}
+
+fn film_from(picture: &str, filters: &str) -> Film {
+    let gop = FPS.to_string();
     let coded = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-flags", "+cgop", "-sc_threshold", "0"];
-    let args = [&["-i", &picture, "-vf", &boxes, "-pix_fmt", "yuv420p", "-g", &gop][..], &coded].concat();
+    let args = [&["-i", picture, "-vf", filters, "-pix_fmt", "yuv420p", "-g", &gop][..], &coded].concat();
     let film = parse(&encode(&args), 90_000 / FPS as i64);
     assert_eq!(film.samples.len(), SECONDS * FPS);
     film

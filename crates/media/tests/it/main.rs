@@ -6,6 +6,7 @@
 mod crash;
 mod decoding;
 mod film;
+mod frames;
 mod growing;
 mod live;
 mod mp4;

@@ -103,7 +103,7 @@ pub(crate) fn segment(plan: &Plan, n: usize) -> Vec<u8> {
     out
 }
 
-fn number(boxes: &[u8]) -> usize {
+pub(crate) fn number(boxes: &[u8]) -> usize {
     let bits: Vec<bool> = boxes.iter().map(|b| *b > 128).collect();
     assert_eq!(bits[16..], [true, false], "a damaged picture: {boxes:?}");
     bits[..16].iter().fold(0, |n, bit| n << 1 | usize::from(*bit))
