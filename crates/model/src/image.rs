@@ -59,8 +59,21 @@ pub struct Image {
     pub kind: ImageKind,
     pub keep: bool,
     pub created_at: WallTime,
-    /// Of a thumbnail: which video it shows, and when in it.
-    pub shows: Option<(VideoId, Span)>,
+    /// Of a thumbnail.
+    pub shows: Option<Moment>,
+}
+
+/// What a thumbnail shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    pub video: VideoId,
+    /// From the video's beginning.
+    pub at: Span,
+    /// What it was to fit into; 0: as large as the video.
+    pub fit_width: u32,
+    pub fit_height: u32,
+    /// Whether it stands for the video where nobody named a moment.
+    pub is_poster: bool,
 }
 
 #[cfg(test)]

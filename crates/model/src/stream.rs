@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
-use crate::id::{AudioId, CollectionId, OriginalId, RtStreamId, TrackId, UserId, VideoId};
+use crate::id::{AudioId, CollectionId, ImageId, OriginalId, RtStreamId, TrackId, UserId, VideoId};
 use crate::time::{Span, TimeRange, WallTime};
 
 /// One piece of a stream.
@@ -46,6 +46,8 @@ pub struct Video {
     pub bytes: i64,
     /// The stream that plays the whole of it.
     pub stream_id: String,
+    /// The picture that stands for it, once one was made.
+    pub thumbnail: Option<ImageId>,
     /// Whether retention leaves it alone.
     pub keep: bool,
     pub created_at: WallTime,

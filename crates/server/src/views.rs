@@ -29,6 +29,7 @@ pub(crate) struct VideoView {
 }
 
 pub(crate) fn video(app: &App, v: &Video) -> VideoView {
+    let thumbnail = v.thumbnail.as_ref().map(|id| app.config.url(&images::path(app, id)));
     VideoView {
         id: v.id.to_string(),
         collection_id: v.collection_id.to_string(),
@@ -38,8 +39,8 @@ pub(crate) fn video(app: &App, v: &Video) -> VideoView {
         size: v.bytes.to_string(),
         stream_url: app.config.url(&stream::asset_playlist_path(&v.stream_id)),
         player_url: app.config.url(&stream::player_path(&v.stream_id)),
-        thumbnail_url: None,
-        thumbnail: None,
+        thumbnail_url: thumbnail.clone(),
+        thumbnail,
         user_id: v.owner.to_string(),
         keep: v.keep,
         created_at: v.created_at.to_string(),
@@ -114,8 +115,8 @@ pub(crate) fn image(app: &App, i: &Image) -> ImageView {
         user_id: i.owner.to_string(),
         keep: i.keep,
         created_at: i.created_at.to_string(),
-        video_id: i.shows.as_ref().map(|(video, _)| video.to_string()),
-        timestamp: i.shows.as_ref().map(|(_, at)| at.to_seconds()),
+        video_id: i.shows.as_ref().map(|m| m.video.to_string()),
+        timestamp: i.shows.as_ref().map(|m| m.at.to_seconds()),
     }
 }
 

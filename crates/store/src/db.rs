@@ -38,6 +38,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (20, "ingest", include_str!("../migrations/sqlite/0020_ingest.sql")),
     (25, "recipe", include_str!("../migrations/sqlite/0025_recipe.sql")),
     (29, "usage", include_str!("../migrations/sqlite/0029_usage.sql")),
+    (32, "thumbnails", include_str!("../migrations/sqlite/0032_thumbnails.sql")),
 ];
 
 /// The open transaction, handed to every function that writes.
@@ -79,7 +80,7 @@ impl Shelves {
             tokens: Kept::new(&[ClientToken, ApiKey, ApiKeyCollection], changes),
             sessions: Kept::new(&[CaptureSession, CaptureChannel], changes),
             session_rtstreams: Kept::new(&[RtStream, CaptureChannel], changes),
-            videos: Kept::new(&[Video, VideoPart], changes),
+            videos: Kept::new(&[Video, VideoPart, Image], changes),
             rtstream_tracks: Kept::new(&[Track], changes),
             extents: Kept::new(&[Chunk], changes),
         }

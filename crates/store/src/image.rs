@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use vitascope_model::account::Scope;
 use vitascope_model::id::{CollectionId, ImageId, VideoId};
-use vitascope_model::image::{Image, ImageKind};
+use vitascope_model::image::{Image, ImageKind, Moment};
 use vitascope_model::{Error, Result, Span, WallTime};
 
 use crate::db::{OrBroken, bound_to, unreadable};
@@ -25,13 +25,22 @@ struct ImageRow {
     created_at_us: i64,
     video_id: Option<String>,
     video_time_us: Option<i64>,
+    fit_width: i64,
+    fit_height: i64,
+    poster: bool,
 }
 
 impl ImageRow {
     fn into_model(self) -> Result<Image> {
         let size = |pixels: i64| u32::try_from(pixels).map_err(|_| unreadable("size of an image", &pixels.to_string()));
         let shows = match self.video_id.zip(self.video_time_us) {
-            Some((video, at)) => Some((video.parse()?, Span(at))),
+            Some((video, at)) => Some(Moment {
+                video: video.parse()?,
+                at: Span(at),
+                fit_width: size(self.fit_width)?,
+                fit_height: size(self.fit_height)?,
+                is_poster: self.poster,
+            }),
             None => None,
         };
         Ok(Image {
@@ -75,16 +84,47 @@ impl Store {
     }
 }
 
-pub async fn insert(tx: &mut Tx, i: &Image) -> Result<()> {
+impl Store {
+    /// The thumbnail of this moment in this size, whether it is the poster or not.
+    pub async fn find_thumbnail(&self, wanted: &Moment) -> Result<Option<Image>> {
+        const SQL: &str =
+            "select * from image where video_id = $1 and video_time_us = $2 and fit_width = $3 and fit_height = $4";
+        let query = sqlx::query_as(SQL).bind(wanted.video.as_str()).bind(wanted.at.0);
+        let query = query.bind(i64::from(wanted.fit_width)).bind(i64::from(wanted.fit_height));
+        let row: Option<ImageRow> = query.fetch_optional(&self.readers).await.or_broken()?;
+        row.map(ImageRow::into_model).transpose()
+    }
+
+    /// In the order of the video, and of the same moment the older first.
+    pub async fn list_thumbnails(&self, video: &VideoId) -> Result<Vec<Image>> {
+        const SQL: &str = "select * from image where video_id = $1 order by video_time_us, id";
+        let rows: Vec<ImageRow> =
+            sqlx::query_as(SQL).bind(video.as_str()).fetch_all(&self.readers).await.or_broken()?;
+        rows.into_iter().map(ImageRow::into_model).collect()
+    }
+}
+
+/// Whether it was inserted: of two thumbnails of one moment the first one stays.
+pub async fn insert(tx: &mut Tx, i: &Image) -> Result<bool> {
     const SQL: &str =
         "insert into image (id, user_id, collection_id, name, description, object, bytes, width, height, mime,
-            keep, created_at_us, video_id, video_time_us)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+            keep, created_at_us, video_id, video_time_us, fit_width, fit_height, poster)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+        on conflict (video_id, video_time_us, fit_width, fit_height) where video_id is not null do nothing";
     let query = sqlx::query(SQL).bind(i.id.as_str()).bind(i.owner.as_str()).bind(i.collection_id.as_str());
     let query = query.bind(&i.name).bind(&i.description).bind(&i.object).bind(i.bytes);
     let query = query.bind(i64::from(i.width)).bind(i64::from(i.height)).bind(i.kind.mime()).bind(i.keep);
-    let query = query.bind(i.created_at.0).bind(i.shows.as_ref().map(|(video, _)| video.as_str()));
-    query.bind(i.shows.as_ref().map(|(_, at)| at.0)).execute(tx).await.or_broken()?;
+    let shows = i.shows.as_ref();
+    let query = query.bind(i.created_at.0).bind(shows.map(|m| m.video.as_str())).bind(shows.map(|m| m.at.0));
+    let query =
+        query.bind(shows.map_or(0, |m| i64::from(m.fit_width))).bind(shows.map_or(0, |m| i64::from(m.fit_height)));
+    let done = query.bind(shows.is_some_and(|m| m.is_poster)).execute(tx).await.or_broken()?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// From now on it stands for its video.
+pub async fn set_poster(tx: &mut Tx, id: &ImageId) -> Result<()> {
+    sqlx::query("update image set poster = true where id = $1").bind(id.as_str()).execute(tx).await.or_broken()?;
     Ok(())
 }
 

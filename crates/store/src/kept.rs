@@ -24,10 +24,11 @@ pub(crate) enum Table {
     VideoPart,
     Track,
     Chunk,
+    Image,
 }
 
 /// Their names, in the order above.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "api_key",
     "api_key_collection",
     "client_token",
@@ -38,6 +39,7 @@ const NAMES: [&str; 10] = [
     "video_part",
     "track",
     "chunk",
+    "image",
 ];
 
 /// For changes that this process did not make, such as a key revoked on the command line.

@@ -22,6 +22,7 @@ struct VideoRow {
     created_at_us: i64,
     original_id: Option<String>,
     description: Option<String>,
+    thumbnail_id: Option<String>,
 }
 
 /// Of a video or of an audio.
@@ -43,6 +44,17 @@ impl PartRow {
     }
 }
 
+/// Videos as rows: the poster stands for each, else the thumbnail that was made first.
+macro_rules! videos {
+    ($rest:literal) => {
+        concat!(
+            "select v.*, (select i.id from image i where i.video_id = v.id order by i.poster desc, i.id limit 1) as thumbnail_id
+            from video v ",
+            $rest
+        )
+    };
+}
+
 impl VideoRow {
     fn into_model(self, parts: Vec<AssetPart>) -> Result<Video> {
         Ok(Video {
@@ -55,6 +67,7 @@ impl VideoRow {
             length: Span(self.length_us),
             bytes: self.bytes,
             stream_id: self.stream_id,
+            thumbnail: self.thumbnail_id.map(|id| id.parse()).transpose()?,
             keep: self.keep,
             created_at: WallTime(self.created_at_us),
             parts,
@@ -73,7 +86,7 @@ impl Store {
     }
 
     async fn read_video(&self, id: &VideoId) -> Result<Option<Video>> {
-        const VIDEO: &str = "select * from video where id = $1";
+        const VIDEO: &str = videos!("where v.id = $1");
         const PARTS: &str =
             "select track_id, start_us, end_us, purpose from video_part where video_id = $1 order by position";
         let row: Option<VideoRow> =
@@ -85,8 +98,10 @@ impl Store {
 
     /// Newest first, without their parts.
     pub async fn list_videos(&self, scope: &Scope, collection: Option<&CollectionId>) -> Result<Vec<Video>> {
-        const SQL: &str = "select * from video where user_id = $1 and ($2 is null or collection_id = $2)
-            and ($3 is null or instr($3, ' ' || collection_id || ' ') > 0) order by id desc";
+        const SQL: &str = videos!(
+            "where v.user_id = $1 and ($2 is null or v.collection_id = $2)
+            and ($3 is null or instr($3, ' ' || v.collection_id || ' ') > 0) order by v.id desc"
+        );
         let query = sqlx::query_as(SQL).bind(scope.user().as_str()).bind(collection.map(CollectionId::as_str));
         let query = query.bind(bound_to(scope));
         let rows: Vec<VideoRow> = query.fetch_all(&self.readers).await.or_broken()?;

@@ -182,6 +182,12 @@ impl Plan {
         })
     }
 
+    /// When a segment begins, counted as in `segment_at`.
+    pub fn segment_start(&self, n: usize) -> Span {
+        let ticks: u64 = self.segments.iter().take(n).map(|s| s.duration).sum();
+        Span::of_ticks(ticks as i64, self.timescale())
+    }
+
     /// Whether there is something to see.
     pub fn has_picture(&self) -> bool {
         self.tracks[0].codec.is_video()

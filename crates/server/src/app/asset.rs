@@ -81,6 +81,7 @@ pub(super) fn make(app: &App, material: Material) -> Result<Made> {
             length,
             bytes,
             stream_id,
+            thumbnail: None,
             keep,
             created_at,
             parts,

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use vitascope_media::image::probe;
+use vitascope_media::image::{ImageFacts, probe};
 use vitascope_model::error::Context;
-use vitascope_model::id::{CollectionId, ImageId, JobId, UserId, VideoId};
-use vitascope_model::image::Image;
-use vitascope_model::{Error, Result, Span};
+use vitascope_model::id::{CollectionId, ImageId, JobId, UserId};
+use vitascope_model::image::{Image, Moment};
+use vitascope_model::{Error, Result};
 use vitascope_store::{image, job};
 
 use super::asset::Wishes;
@@ -23,8 +23,8 @@ const MOST_BYTES: i64 = 64_000_000;
 pub struct ImageWishes {
     pub name: String,
     pub description: Option<String>,
-    /// Of a thumbnail: the video and when in it.
-    pub shows: Option<(VideoId, Span)>,
+    /// Of a thumbnail.
+    pub shows: Option<Moment>,
     /// The job that answers with it.
     pub answers: Option<JobId>,
 }
@@ -38,12 +38,29 @@ pub async fn insert(
     file: &Path,
     wishes: ImageWishes,
 ) -> Result<Image> {
-    app.space.check()?;
-    let bytes = tokio::fs::metadata(file).await.internal("look at an image's file")?.len() as i64;
+    let bytes = size_of(file).await?;
     if bytes > MOST_BYTES {
         return Err(Error::invalid(format!("the image is larger than {} MB", MOST_BYTES / 1_000_000)));
     }
     let facts = probe(file).await?;
+    take(app, owner, collection, file, facts, wishes).await
+}
+
+async fn size_of(file: &Path) -> Result<i64> {
+    Ok(tokio::fs::metadata(file).await.internal("look at an image's file")?.len() as i64)
+}
+
+/// The same of a file that is known to be an image. If it is a thumbnail that is there already, that one is answered, and the file goes.
+pub async fn take(
+    app: &App,
+    owner: &UserId,
+    collection: &CollectionId,
+    file: &Path,
+    facts: ImageFacts,
+    wishes: ImageWishes,
+) -> Result<Image> {
+    app.space.check()?;
+    let bytes = size_of(file).await?;
     let id = mint!(app, ImageId);
     // A folder of its own: the sweeper removes it with the object.
     let object = format!("images/{id}/file");
@@ -67,18 +84,28 @@ pub async fn insert(
     let reply = serde_json::to_string(&views::image(app, &made)).internal("word an image")?;
     let stored = app.store.write(move |tx| {
         Box::pin(async move {
-            image::insert(tx, &row).await?;
+            let is_new = image::insert(tx, &row).await?;
             // In the same commit: a job that is run again after a crash makes no second image.
-            if let Some(job) = job { job::set_reply(tx, &job, &reply).await } else { Ok(()) }
+            if let Some(job) = job {
+                job::set_reply(tx, &job, &reply).await?;
+            }
+            Ok(is_new)
         })
     });
-    let stored = stored.await;
-    if let Err(error) = stored {
-        // Without a row nobody would find it again.
-        app.objects.give_back(&made.object, file).await.ok();
-        return Err(error);
+    match (stored.await, &made.shows) {
+        (Ok(true), _) => Ok(made),
+        (Ok(false), Some(moment)) => {
+            app.objects.delete(&made.object, true).await?;
+            let found = app.store.find_thumbnail(moment).await?;
+            found.ok_or_else(|| Error::conflict("the thumbnail was deleted while it was made"))
+        }
+        (Ok(false), None) => Err(Error::internal(format!("image {} was not inserted", made.id))),
+        (Err(error), _) => {
+            // Without a row nobody would find it again.
+            app.objects.give_back(&made.object, file).await.ok();
+            Err(error)
+        }
     }
-    Ok(made)
 }
 
 pub async fn update(app: &App, found: &Image, wishes: Wishes) -> Result<()> {

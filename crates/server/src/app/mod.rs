@@ -20,6 +20,7 @@ pub mod rtstream;
 pub mod source;
 pub mod space;
 pub mod stream;
+pub mod thumbnail;
 pub mod transcript;
 pub mod tus;
 pub mod upkeep;
@@ -29,7 +30,7 @@ pub mod webhook;
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vitascope_ai::provider::Provider;
@@ -68,6 +69,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub usage: Arc<usage::Usage>,
     pub plans: Arc<playback::PlanCache>,
+    /// Turns of those who decode single pictures.
+    pub frames: Arc<Semaphore>,
     pub space: Arc<space::Space>,
     pub arrivals: Arc<tus::Arrivals>,
     /// Rung after a commit that left something in the outbox, or a job.
@@ -116,6 +119,7 @@ impl App {
             metrics: Arc::default(),
             usage: Arc::default(),
             plans: Arc::default(),
+            frames: Arc::new(Semaphore::new(thumbnail::AT_ONCE)),
             arrivals: Arc::default(),
             space: Arc::new(space::Space::of(&config.data_dir, config.min_free)?),
             outbox_bell: Arc::default(),

@@ -25,6 +25,7 @@ mod player;
 mod reply;
 mod router;
 mod rtstream;
+mod thumbnail;
 mod transcription;
 mod tus;
 mod unbuilt;

@@ -105,6 +105,7 @@ fn built() -> Routes {
         .merge(super::audio::routes())
         .merge(super::asset::routes())
         .merge(super::image::routes())
+        .merge(super::thumbnail::routes())
         .merge(super::upload::routes())
         .merge(super::ingest::routes())
         .merge(super::tus::routes())

@@ -52,6 +52,7 @@ impl Library {
             length: Span::seconds(seconds),
             bytes,
             stream_id: "0".repeat(32),
+            thumbnail: None,
             keep: false,
             created_at: now,
             parts: Vec::new(),

@@ -114,6 +114,7 @@ impl TestServer {
             length: range.length(),
             bytes: 1,
             stream_id: "0".repeat(32),
+            thumbnail: None,
             keep: false,
             created_at: self.app.now(),
             parts: vec![AssetPart { track_id: recording.track.clone(), range, purpose: Purpose::Both }],

@@ -86,6 +86,7 @@ async fn a_video(server: &TestServer, collection: &str) -> String {
         length: Span::seconds(1),
         bytes: 1,
         stream_id: "0".repeat(32),
+        thumbnail: None,
         keep: false,
         created_at: app.now(),
         parts: Vec::new(),
