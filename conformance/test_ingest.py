@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -37,6 +38,20 @@ def site(films):
     class Door(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args):
             super().__init__(*args, directory=str(films))
+
+        def do_GET(self):
+            if not self.path.startswith("/slow/"):
+                return super().do_GET()
+            # Byte by byte for the first seconds that the path names, as a bad line gives it.
+            _, _, seconds, name = self.path.split("/")
+            content = (films / name).read_bytes()
+            self.send_response(200)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            for at in range(int(float(seconds) * 10)):
+                self.wfile.write(content[at : at + 1])
+                time.sleep(0.1)
+            self.wfile.write(content[int(float(seconds) * 10) :])
 
         def do_POST(self):
             told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
@@ -155,6 +170,30 @@ def test_row_upload_from_a_url_and_with_a_callback(site, folder, photo):
         assert polled.data == told["data"]
         gone = api("POST", "/collection/default/upload", {"url": f"{site.url}/not-there.png"})
         assert gone.json["success"] is False and "404" in gone.json["message"]
+    finally:
+        server.stop()
+
+
+def test_row_envelope_of_work_that_takes_longer_than_a_call_is_held(site, folder, photo):
+    """Contract: core.md §2. 20 s are held, then the envelope; a poll of it is held in the same way and has the answer of the call."""
+    server = Server(folder, VITASCOPE_ALLOW_PRIVATE_URLS="true")
+    server.start()
+    try:
+        api, began = Wire(server.url, server.key), time.monotonic()
+        first = api("POST", "/collection/default/upload", {"url": f"{site.url}/slow/22/photo.png"})
+        assert 19 < time.monotonic() - began < 22
+        assert (first.json["success"], first.json["status"], first.json["request_type"]) == (True, "processing", "sync")
+        assert first.data["output_url"].startswith(f"{server.url}/async-response/") and 0 <= first.data["percentage"] <= 100
+        polled = api("GET", first.data["output_url"].removeprefix(server.url))
+        assert 21 < time.monotonic() - began < 30
+        assert (polled.json["status"], polled.json["response"]["success"]) == ("done", True)
+        assert polled.data["id"].startswith("img-") and polled.json["response"]["data"] == polled.data
+        other = api("POST", "/user/api_key").data["api_key"]
+        assert api.As(other)("GET", f"/async-response/{first.data['id']}").data == polled.data, "another key of the same owner"
+        assert is_error(api.As(None)("GET", f"/async-response/{first.data['id']}"), 401)
+        server.stop()
+        server.start()
+        assert api("GET", f"/async-response/{first.data['id']}").data == polled.data, "kept over a restart"
     finally:
         server.stop()
 
