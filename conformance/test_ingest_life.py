@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rig_browser import node
-from rig_media import film, numbers
+from rig_media import ffmpeg, film, numbers
 from rig_server import Server, binaries
 from rig_wire import Wire, is_error
 from test_ingest import slot_with
@@ -69,21 +69,34 @@ def test_retention_counts_an_upload_from_when_it_came(folder, friendly):
     server.start()
     try:
         api = Wire(server.url, server.key)
-        video = upload(api, friendly)
+        picture = folder / "picture.png"
+        ffmpeg("-f", "lavfi", "-i", "testsrc2=s=1280x720:d=0.1", "-vf", "noise=alls=100", "-frames:v", "1", str(picture))
+        image, video = upload(api, picture), upload(api, friendly)
         stored = api("GET", "/collection/default").data["stored_bytes"]
         # Each start looks at once.
         server.stop()
         server.start()
         time.sleep(1)  # It must not happen; there is nothing to wait for.
+        assert api("GET", f"/video/{video['id']}").status == 200 and api("GET", f"/image/{image['id']}").status == 200
+
+        def cap(most: float) -> None:
+            server.stop()
+            server.env["VITASCOPE_RETENTION_GB"] = f"{most / 1e9:.9f}"
+            server.start()
+
+        # Room for all but a little: the oldest goes.
+        cap(stored - picture.stat().st_size / 2)
+        limit = time.monotonic() + 20
+        while api("GET", f"/image/{image['id']}").status == 200:
+            assert time.monotonic() < limit, "a server that is too full keeps the image"
+            time.sleep(0.1)
         assert api("GET", f"/video/{video['id']}").status == 200
-        server.stop()
-        server.env["VITASCOPE_RETENTION_GB"] = f"{stored * 0.9 / 1e9:.9f}"
-        server.start()
+        cap(friendly.stat().st_size / 2)
         limit = time.monotonic() + 20
         while api("GET", f"/video/{video['id']}").status == 200:
             assert time.monotonic() < limit, "a server that is too full keeps the upload"
             time.sleep(0.1)
-        assert "waiting  1" in check(server)
+        assert "waiting  2" in check(server)
     finally:
         if server.running:
             server.kill()

@@ -52,7 +52,7 @@ const READERS: u32 = 4;
 
 /// Pages that each connection keeps, in KiB (negative, as SQLite wants it). The system's own cache holds the rest: with SQLite's 2 MB a
 /// server grew for hours until five connections had filled theirs.
-const PAGE_CACHE: &str = "-512";
+const PAGE_CACHE: &str = "-256";
 
 #[derive(Clone)]
 pub struct Store {

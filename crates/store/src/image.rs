@@ -135,13 +135,13 @@ pub async fn update(tx: &mut Tx, id: &ImageId, name: Option<&str>, keep: Option<
     Ok(())
 }
 
-/// The row goes now, its object after the grace.
-pub async fn delete(tx: &mut Tx, id: &ImageId, now: WallTime) -> Result<()> {
+/// The row goes now, its object after the grace; how many bytes that has.
+pub async fn delete(tx: &mut Tx, id: &ImageId, now: WallTime) -> Result<i64> {
     const KEEP: &str = "insert into dropped_object (object, track_id, bytes, dropped_at_us)
         select object, id, bytes, $2 from image where id = $1 on conflict (object) do nothing";
     sqlx::query(KEEP).bind(id.as_str()).bind(now.0).execute(&mut *tx).await.or_broken()?;
-    sqlx::query("delete from image where id = $1").bind(id.as_str()).execute(tx).await.or_broken()?;
-    Ok(())
+    let gone = sqlx::query_scalar("delete from image where id = $1 returning bytes").bind(id.as_str());
+    Ok(gone.fetch_optional(tx).await.or_broken()?.unwrap_or(0))
 }
 
 /// The thumbnails of a video.

@@ -5,12 +5,13 @@
 use futures_util::TryStreamExt;
 use sqlx::{FromRow, Row};
 use vitascope_model::collection::Retention;
-use vitascope_model::id::{CollectionId, RtStreamId, TrackId, UserId};
+use vitascope_model::id::{CollectionId, ImageId, RtStreamId, TrackId, UserId};
 use vitascope_model::stream::AssetId;
 use vitascope_model::{Result, Span, TimeRange, WallTime};
 
 use crate::db::OrBroken;
 use crate::deletion::{self, Dropped};
+use crate::image;
 use crate::{Store, Tx};
 
 /// Assets, and tracks, that go in one transaction: the writer has others to serve.
@@ -51,13 +52,14 @@ impl ShelfRow {
 pub struct Gone {
     pub dropped: Dropped,
     pub assets: Vec<AssetId>,
+    pub images: Vec<ImageId>,
     /// Of which a part or all went.
     pub rtstreams: Vec<RtStreamId>,
 }
 
 impl Gone {
     pub fn is_nothing(&self) -> bool {
-        self.assets.is_empty() && self.dropped.chunks == 0
+        self.assets.is_empty() && self.images.is_empty() && self.dropped.chunks == 0
     }
 
     fn add(&mut self, dropped: Dropped) {
@@ -100,7 +102,8 @@ impl Store {
     /// Every collection, with how much it holds: one sum over tracks.
     pub async fn list_shelves(&self) -> Result<Vec<Shelf>> {
         const SQL: &str = "select c.id, c.user_id, c.max_bytes, c.max_age_us, coalesce(sum(t.bytes), 0)
-                + coalesce((select sum(o.loose_bytes) from original o where o.collection_id = c.id and o.dropped_at_us is null), 0) as bytes
+                + coalesce((select sum(o.loose_bytes) from original o where o.collection_id = c.id and o.dropped_at_us is null), 0)
+                + coalesce((select sum(i.bytes) from image i where i.collection_id = c.id), 0) as bytes
             from collection c left join track t on t.collection_id = c.id group by c.id order by c.id";
         let rows: Vec<ShelfRow> = sqlx::query_as(SQL).fetch_all(&self.readers).await.or_broken()?;
         rows.into_iter().map(ShelfRow::into_model).collect()
@@ -109,7 +112,8 @@ impl Store {
     /// How many bytes are sealed in a collection.
     pub async fn stored_bytes(&self, collection: &CollectionId) -> Result<i64> {
         const SQL: &str = "select (select coalesce(sum(bytes), 0) from track where collection_id = $1)
-            + (select coalesce(sum(loose_bytes), 0) from original where collection_id = $1 and dropped_at_us is null)";
+            + (select coalesce(sum(loose_bytes), 0) from original where collection_id = $1 and dropped_at_us is null)
+            + (select coalesce(sum(bytes), 0) from image where collection_id = $1)";
         sqlx::query_scalar(SQL).bind(collection.as_str()).fetch_one(&self.readers).await.or_broken()
     }
 
@@ -131,6 +135,13 @@ impl Store {
                 select c.bytes, max(c.end_us, coalesce((select max(h.until_us) from held h
                     where h.track_id = c.track_id and h.start_us < c.end_us and h.end_us > c.start_us), c.end_us)) as gone_us
                 from free f join chunk c on c.track_id = f.id where c.end_us <= f.until_us
+                union all
+                select o.loose_bytes, (select max(h.until_us) from held h join track t on t.id = h.track_id
+                    where t.original_id = o.id)
+                from original o where o.dropped_at_us is null and o.loose_bytes > 0 and ($1 is null or o.collection_id = $1)
+                union all
+                select i.bytes, i.created_at_us from image i
+                where i.video_id is null and not i.keep and ($1 is null or i.collection_id = $1)
             ) where gone_us < 9223372036854775807 order by gone_us"
         );
         let mut rows = sqlx::query(SQL).bind(collection.map(CollectionId::as_str)).fetch(&self.readers);
@@ -149,6 +160,7 @@ impl Store {
     pub async fn has_before(&self, collection: &CollectionId, cut: WallTime) -> Result<bool> {
         let mut connection = self.readers.acquire().await.or_broken()?;
         Ok(!list_assets(&mut connection, collection, cut, 1).await?.is_empty()
+            || !list_images(&mut connection, collection, cut, 1).await?.is_empty()
             || !list_tracks(&mut connection, collection, cut, 1).await?.is_empty())
     }
 }
@@ -163,6 +175,11 @@ pub async fn drop_before(tx: &mut Tx, collection: &CollectionId, cut: WallTime, 
             AssetId::Audio(id) => deletion::delete_audio(tx, id, now).await?,
         });
         gone.assets.push(id);
+    }
+    for id in list_images(tx, collection, cut, BATCH).await? {
+        let id: ImageId = id.parse()?;
+        gone.dropped.bytes += image::delete(tx, &id, now).await?;
+        gone.images.push(id);
     }
     for track in list_tracks(tx, collection, cut, BATCH).await? {
         let id: TrackId = track.id.parse()?;
@@ -179,6 +196,15 @@ async fn list_assets(tx: &mut Tx, collection: &CollectionId, cut: WallTime, limi
     const SQL: &str = with_free!(
         " select id from asset where collection_id = $1 and until_us <= $2 and not stays order by until_us, id limit $3"
     );
+    let query = sqlx::query_scalar(SQL).bind(collection.as_str()).bind(cut.0).bind(limit);
+    query.fetch_all(tx).await.or_broken()
+}
+
+/// Uploaded images; those that show a moment of a video go with that.
+async fn list_images(tx: &mut Tx, collection: &CollectionId, cut: WallTime, limit: i64) -> Result<Vec<String>> {
+    const SQL: &str =
+        "select id from image where collection_id = $1 and created_at_us <= $2 and video_id is null and not keep
+        order by created_at_us, id limit $3";
     let query = sqlx::query_scalar(SQL).bind(collection.as_str()).bind(cut.0).bind(limit);
     query.fetch_all(tx).await.or_broken()
 }

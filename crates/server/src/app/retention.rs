@@ -83,7 +83,7 @@ async fn drop_all(app: &App, shelf: &mut Shelf, cut: WallTime, limit: Limit) -> 
         if gone.is_nothing() {
             break;
         }
-        let (assets, chunks, bytes) = (gone.assets.len(), gone.dropped.chunks, gone.dropped.bytes);
+        let (assets, chunks, bytes) = (gone.assets.len() + gone.images.len(), gone.dropped.chunks, gone.dropped.bytes);
         tracing::info!(collection.id = %shelf.collection, limit = limit.as_str(), before = %cut, assets, chunks, bytes, "retention let go");
         shelf.bytes -= bytes;
         app.plans.forget();

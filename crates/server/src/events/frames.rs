@@ -8,7 +8,7 @@ use vitascope_model::capture::{CaptureSession, Channel, SessionState};
 use vitascope_model::collection::Limit;
 use vitascope_model::event::{Audience, Event, Frame, Webhook};
 use vitascope_model::health::ChannelHealth;
-use vitascope_model::id::{ConnectionId, EventId, RtStreamId};
+use vitascope_model::id::{ConnectionId, EventId, ImageId, RtStreamId};
 use vitascope_model::live_index::{IndexRecord, LiveIndex};
 use vitascope_model::rtstream::RtStream;
 use vitascope_model::stream::AssetId;
@@ -116,7 +116,7 @@ pub(crate) fn storage_dropped(
             "collection_id": shelf.collection.as_str(),
             "before": cut.to_string(),
             "bytes": gone.dropped.bytes,
-            "assets": gone.assets.iter().map(AssetId::as_str).collect::<Vec<_>>(),
+            "assets": gone.assets.iter().map(AssetId::as_str).chain(gone.images.iter().map(ImageId::as_str)).collect::<Vec<_>>(),
             "rtstreams": gone.rtstreams.iter().map(RtStreamId::as_str).collect::<Vec<_>>(),
         },
     });
