@@ -54,6 +54,10 @@ impl Codec {
     /// Width and height of the picture as it is shown.
     pub fn picture_size(&self) -> Result<(u32, u32)> {
         let Codec::H264 { sps, .. } = self else { return Err(Error::invalid("sound has no picture size")) };
+        if sps.is_empty() {
+            // The parser would not survive it.
+            return Err(Error::invalid("a picture track without parameter sets has no size"));
+        }
         let nal = RefNal::new(sps, &[], true);
         let parsed = SeqParameterSet::from_bits(nal.rbsp_bits())
             .map_err(|e| Error::invalid(format!("unreadable SPS: {e:?}")))?;
@@ -153,6 +157,13 @@ mod tests {
             assert_eq!(Codec::from_line(&codec.to_line()).unwrap(), codec);
         }
         assert!(Codec::from_line("h264 zz 00").is_err());
+    }
+
+    #[test]
+    fn without_parameter_sets_there_is_no_size() {
+        for sps in [&[][..], &[0x67], &[0x67, 0x42], &[0, 0, 3], &[0xff; 40]] {
+            assert!(Codec::H264 { sps: sps.to_vec(), pps: vec![] }.picture_size().is_err(), "{sps:x?}");
+        }
     }
 
     #[test]
