@@ -21,6 +21,7 @@ use crate::fmp4;
 use crate::index::Form;
 use crate::track::{Chunk, TrackView};
 use run::Run;
+pub(crate) use run::silent_frame;
 
 /// How a plan is cut.
 #[derive(Clone, Copy, Debug)]

@@ -19,7 +19,7 @@ pub(super) enum Run {
 const SILENT_STEREO: &[u8] = &[0x21, 0x10, 0x04, 0x60, 0x8c, 0x1c];
 const SILENT_MONO: &[u8] = &[0x01, 0x18, 0x20, 0x07];
 
-pub(super) fn silent_frame(codec: &Codec) -> &'static [u8] {
+pub(crate) fn silent_frame(codec: &Codec) -> &'static [u8] {
     match codec {
         Codec::Aac { channels: 1, .. } => SILENT_MONO,
         _ => SILENT_STEREO,

@@ -1,10 +1,11 @@
-//! Live encoders: raw pictures, PCM or what a browser recorded in, samples in our own form out, by one supervised ffmpeg each.
+//! Encoders. `upload` makes the chunks of uploaded files; the others are live: raw pictures, PCM or what a browser recorded in, samples in our own form out, by one supervised ffmpeg each.
 //! The times of the samples are the caller's own: ffmpeg is told how late things are, and what it says about time is only used to
 //! find the frame again. Reading sources and sending samples anywhere is the caller's business.
 
 mod audio;
 mod browser;
 mod raw_video;
+pub mod upload;
 mod video;
 
 pub use audio::{AudioEncoder, AudioFeed, AudioPlan, FRAME, PcmFormat, RATE};

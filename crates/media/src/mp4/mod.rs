@@ -12,6 +12,7 @@ mod layout;
 mod tables;
 mod timeline;
 mod trak;
+pub(crate) mod written;
 
 pub use chunks::PlacedChunk;
 pub use fit::Fit;

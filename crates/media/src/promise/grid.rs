@@ -70,9 +70,9 @@ impl Timeline {
     }
 
     /// None if there is nothing in it.
-    pub(super) fn promised(&self, probe: &Probe) -> Option<Promised> {
+    pub(super) fn promised(&self, probe: &Probe, group: Span) -> Option<Promised> {
         let picture = probe.picture.as_ref().filter(|_| !self.pictures.is_empty()).map(|picture| PromisedTrack {
-            recipe: Recipe::Picture(PictureRecipe::new(picture, probe.start, self.pace)),
+            recipe: Recipe::Picture(PictureRecipe::new(picture, probe, self.pace, group)),
             chunks: self.picture_chunks(),
         });
         let sound = probe.sounds.first().filter(|_| self.frames > 0).map(|sound| PromisedTrack {

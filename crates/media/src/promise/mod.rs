@@ -17,6 +17,7 @@ use vitascope_model::{Error, ErrorKind, Result, Span, WallTime};
 use crate::probe::{Probe, Ratio, asking, unreadable};
 use crate::process;
 use grid::Timeline;
+pub(crate) use grid::{second, sound_codec};
 pub use recipe::{Pace, PictureRecipe, Recipe, SoundRecipe};
 
 /// Ticks a second of a picture's times.
@@ -69,7 +70,9 @@ pub async fn promise(file: &Path, probe: &Probe) -> Result<Promised> {
     let late = || unreadable(Error::new(ErrorKind::ResourceExhausted, "ffprobe took longer than it may"));
     let times = timeout(limit, read).await.map_err(|_| late())??;
     let timeline = Timeline::of(times.pictures, times.sound_end);
-    timeline.promised(probe).ok_or_else(|| Error::invalid("the file has nothing in it that can be shown or heard"))
+    timeline
+        .promised(probe, times.longest_group)
+        .ok_or_else(|| Error::invalid("the file has nothing in it that can be shown or heard"))
 }
 
 /// What the packets say. Ticks from the file's first moment.
@@ -77,6 +80,8 @@ pub async fn promise(file: &Path, probe: &Probe) -> Result<Promised> {
 struct Times {
     /// When each picture is shown, and how long if the file says so (else 0); in the file's order.
     pictures: Vec<(i64, i64)>,
+    /// From a key frame to the next, at most.
+    longest_group: Span,
     /// When the last sound ends, in samples of 48 kHz.
     sound_end: i64,
 }
@@ -84,7 +89,7 @@ struct Times {
 async fn read_times(stdout: ChildStdout, probe: &Probe) -> Result<Times> {
     let mut lines = BufReader::new(stdout).lines();
     let mut times = Times::default();
-    let (mut latest, picture) = (i64::MIN, probe.picture.as_ref());
+    let (mut latest, mut last_key, picture) = (i64::MIN, 0, probe.picture.as_ref());
     let sound = probe.sounds.first();
     while let Some(line) = lines.next_line().await.internal("read the times of a file")? {
         let Some(packet) = Packet::parse(&line) else { continue };
@@ -92,6 +97,11 @@ async fn read_times(stdout: ChildStdout, probe: &Probe) -> Result<Times> {
             let at = ticks(packet.at, picture.time_base, probe.start, TICKS)?;
             if let Some(decoded) = packet.decoded {
                 check_step(&mut latest, ticks(decoded, picture.time_base, probe.start, TICKS)?)?;
+            }
+            let since = Span::of_ticks(at - last_key, TICKS);
+            times.longest_group = times.longest_group.max(since);
+            if packet.key {
+                last_key = at;
             }
             // Before the first moment nothing is shown, but for what the clock's own grain puts there.
             if at >= -1 {
@@ -127,6 +137,7 @@ struct Packet {
     at: i64,
     decoded: Option<i64>,
     duration: i64,
+    key: bool,
 }
 
 impl Packet {
@@ -136,9 +147,9 @@ impl Packet {
         let stream = words.next()?.parse().ok()?;
         let (shown, decoded) = (words.next()?.parse().ok(), words.next()?.parse().ok());
         let duration = words.next()?.parse().unwrap_or(0);
-        let hidden = words.next().is_some_and(|flags| flags.contains('D'));
+        let flags = words.next().unwrap_or_default();
         let at = shown.or(decoded)?;
-        (!hidden).then_some(Packet { stream, at, decoded, duration })
+        (!flags.contains('D')).then_some(Packet { stream, at, decoded, duration, key: flags.contains('K') })
     }
 }
 
@@ -152,6 +163,11 @@ fn ticks(time: i64, base: Ratio, start: Span, rate: u32) -> Result<i64> {
         return Err(Error::invalid("the file is longer than 48 hours, or its clock jumps"));
     }
     Ok(ticks as i64)
+}
+
+/// The first tick that counts to the second of `ticks`.
+pub(crate) fn second_start(ticks: i64) -> i64 {
+    second(ticks) * i64::from(TICKS) - 1
 }
 
 /// The quotient, halves away from zero.

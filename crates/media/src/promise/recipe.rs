@@ -9,6 +9,10 @@ use crate::probe::{Hdr, Picture, Probe, Ratio, Sound};
 
 /// The longest side of a picture that is made.
 const LONGEST_SIDE: u32 = 3840;
+/// Decoders of sound need a little of what comes before.
+const LEAD: Span = Span::millis(500);
+/// Without an index, a reader lands near where it wants to, and waits for a key frame.
+const UNINDEXED_LEAD: Span = Span::seconds(2);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,6 +33,8 @@ pub struct PictureRecipe {
     pub interlaced: bool,
     pub hdr: Option<Hdr>,
     pub pace: Pace,
+    /// How far before a moment reading must begin to get all that is shown from then on, in microseconds.
+    pub lead_us: i64,
 }
 
 /// Which frames a picture has.
@@ -45,6 +51,8 @@ pub enum Pace {
 pub struct SoundRecipe {
     pub stream: u32,
     pub start_us: i64,
+    /// As a picture's; none where only who reads from the beginning knows the time to the sample.
+    pub lead_us: Option<i64>,
 }
 
 impl Recipe {
@@ -58,24 +66,33 @@ impl Recipe {
 }
 
 impl PictureRecipe {
-    pub(super) fn new(picture: &Picture, start: Span, pace: Pace) -> PictureRecipe {
+    /// `group` is the longest stretch from a key frame of the file to the next.
+    pub(super) fn new(picture: &Picture, probe: &Probe, pace: Pace, group: Span) -> PictureRecipe {
         let (width, height) = size(picture);
+        let lead = if has_index(probe) { LEAD } else { group + UNINDEXED_LEAD };
         PictureRecipe {
             stream: picture.index,
-            start_us: start.0,
+            start_us: probe.start.0,
             width,
             height,
             interlaced: picture.interlaced,
             hdr: picture.hdr,
             pace,
+            lead_us: lead.0,
         }
     }
 }
 
 impl SoundRecipe {
     pub(super) fn new(sound: &Sound, probe: &Probe) -> SoundRecipe {
-        SoundRecipe { stream: sound.index, start_us: probe.start.0 }
+        let lead_us = has_index(probe).then_some(LEAD.0);
+        SoundRecipe { stream: sound.index, start_us: probe.start.0, lead_us }
     }
+}
+
+/// Whether the container says exactly where in it a moment lies, and what time it is there.
+fn has_index(probe: &Probe) -> bool {
+    probe.container.split(',').any(|name| matches!(name, "mov" | "matroska" | "wav" | "flac"))
 }
 
 /// As it is shown on square pixels, not larger than what is made, and even.
@@ -142,8 +159,10 @@ mod tests {
             interlaced: true,
             hdr: Some(Hdr::Hlg),
             pace,
+            lead_us: 500_000,
         };
-        for recipe in [Recipe::Picture(picture), Recipe::Sound(SoundRecipe { stream: 2, start_us: 40 })] {
+        for recipe in [Recipe::Picture(picture), Recipe::Sound(SoundRecipe { stream: 2, start_us: 40, lead_us: None })]
+        {
             assert_eq!(Recipe::from_text(&recipe.to_text().unwrap()).unwrap(), recipe);
         }
         assert!(Recipe::from_text("{}").is_err());

@@ -85,7 +85,7 @@ async fn sound_alone_and_sound_that_begins_later() {
 
 #[test]
 fn a_line_of_ffprobes() {
-    let packet = |at, decoded, duration| Packet { stream: 1, at, decoded, duration };
+    let packet = |at, decoded, duration| Packet { stream: 1, at, decoded, duration, key: duration > 0 };
     assert_eq!(Packet::parse("1,1024,1000,512,K_"), Some(packet(1024, Some(1000), 512)));
     assert_eq!(Packet::parse("1,N/A,1000,N/A,__,"), Some(packet(1000, Some(1000), 0)));
     for never in ["1,-1024,-1024,1024,KD,", "1,N/A,N/A,1,K_", "", "x,1,1,1,K_"] {

@@ -5,6 +5,7 @@
 
 mod crash;
 mod decoding;
+mod encoded;
 mod film;
 mod frames;
 mod growing;
