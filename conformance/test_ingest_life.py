@@ -64,6 +64,18 @@ def test_a_collection_goes_when_what_it_shared_lies_elsewhere(own, friendly):
     check(own)
 
 
+def test_the_same_image_again_is_another_image_of_the_same_file(own, tmp_path):
+    api, picture = Wire(own.url, own.key), tmp_path / "picture.png"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:d=0.1", "-frames:v", "1", str(picture))
+    first, second = upload(api, picture), upload(api, picture)
+    assert first["id"] != second["id"] and len(files(own)) == 1
+    api("DELETE", f"/image/{first['id']}")
+    assert "waiting  0" in check(own)
+    assert api("GET", second["url"].removeprefix(own.url)).status == 200
+    api("DELETE", f"/image/{second['id']}")
+    assert "waiting  1" in check(own)
+
+
 def test_retention_counts_an_upload_from_when_it_came(folder, friendly):
     server = Server(folder, VITASCOPE_RETENTION_DAYS="1", VITASCOPE_RETENTION_GB="off")
     server.start()

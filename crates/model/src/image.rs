@@ -53,6 +53,8 @@ pub struct Image {
     pub description: Option<String>,
     /// Key of the object that holds the file.
     pub object: String,
+    /// Of an uploaded file: the same content of the same owner is one object.
+    pub sha256: Option<String>,
     pub bytes: i64,
     pub width: u32,
     pub height: u32,

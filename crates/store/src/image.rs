@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 use vitascope_model::account::Scope;
-use vitascope_model::id::{CollectionId, ImageId, VideoId};
+use vitascope_model::id::{CollectionId, ImageId, UserId, VideoId};
 use vitascope_model::image::{Image, ImageKind, Moment};
 use vitascope_model::{Error, Result, Span, WallTime};
 
@@ -17,6 +17,7 @@ struct ImageRow {
     name: String,
     description: Option<String>,
     object: String,
+    sha256: Option<String>,
     bytes: i64,
     width: i64,
     height: i64,
@@ -50,6 +51,7 @@ impl ImageRow {
             name: self.name,
             description: self.description,
             object: self.object,
+            sha256: self.sha256,
             bytes: self.bytes,
             width: size(self.width)?,
             height: size(self.height)?,
@@ -71,6 +73,14 @@ impl Store {
         const SQL: &str = "select * from image where id = $1";
         let row: Option<ImageRow> =
             sqlx::query_as(SQL).bind(id.as_str()).fetch_optional(&self.readers).await.or_broken()?;
+        row.map(ImageRow::into_model).transpose()
+    }
+
+    /// One of this owner's with this content.
+    pub async fn find_image_of(&self, owner: &UserId, sha256: &str) -> Result<Option<Image>> {
+        const SQL: &str = "select * from image where user_id = $1 and sha256 = $2 limit 1";
+        let query = sqlx::query_as(SQL).bind(owner.as_str()).bind(sha256);
+        let row: Option<ImageRow> = query.fetch_optional(&self.readers).await.or_broken()?;
         row.map(ImageRow::into_model).transpose()
     }
 
@@ -108,8 +118,8 @@ impl Store {
 pub async fn insert(tx: &mut Tx, i: &Image) -> Result<bool> {
     const SQL: &str =
         "insert into image (id, user_id, collection_id, name, description, object, bytes, width, height, mime,
-            keep, created_at_us, video_id, video_time_us, fit_width, fit_height, poster)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+            keep, created_at_us, video_id, video_time_us, fit_width, fit_height, poster, sha256)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
         on conflict (video_id, video_time_us, fit_width, fit_height) where video_id is not null do nothing";
     let query = sqlx::query(SQL).bind(i.id.as_str()).bind(i.owner.as_str()).bind(i.collection_id.as_str());
     let query = query.bind(&i.name).bind(&i.description).bind(&i.object).bind(i.bytes);
@@ -118,7 +128,7 @@ pub async fn insert(tx: &mut Tx, i: &Image) -> Result<bool> {
     let query = query.bind(i.created_at.0).bind(shows.map(|m| m.video.as_str())).bind(shows.map(|m| m.at.0));
     let query =
         query.bind(shows.map_or(0, |m| i64::from(m.fit_width))).bind(shows.map_or(0, |m| i64::from(m.fit_height)));
-    let done = query.bind(shows.is_some_and(|m| m.is_poster)).execute(tx).await.or_broken()?;
+    let done = query.bind(shows.is_some_and(|m| m.is_poster)).bind(&i.sha256).execute(tx).await.or_broken()?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -135,10 +145,12 @@ pub async fn update(tx: &mut Tx, id: &ImageId, name: Option<&str>, keep: Option<
     Ok(())
 }
 
-/// The row goes now, its object after the grace; how many bytes that has.
+/// The row goes now; its object after the grace, with the last image that it is of. How many bytes that has.
 pub async fn delete(tx: &mut Tx, id: &ImageId, now: WallTime) -> Result<i64> {
     const KEEP: &str = "insert into dropped_object (object, track_id, bytes, dropped_at_us)
-        select object, id, bytes, $2 from image where id = $1 on conflict (object) do nothing";
+        select object, id, bytes, $2 from image i where id = $1
+            and not exists (select 1 from image j where j.object = i.object and j.id <> i.id)
+        on conflict (object) do update set dropped_at_us = excluded.dropped_at_us";
     sqlx::query(KEEP).bind(id.as_str()).bind(now.0).execute(&mut *tx).await.or_broken()?;
     let gone = sqlx::query_scalar("delete from image where id = $1 returning bytes").bind(id.as_str());
     Ok(gone.fetch_optional(tx).await.or_broken()?.unwrap_or(0))

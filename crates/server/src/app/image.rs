@@ -25,6 +25,8 @@ pub struct ImageWishes {
     pub description: Option<String>,
     /// Of a thumbnail.
     pub shows: Option<Moment>,
+    /// Of an uploaded file: its content, which is stored once for each owner.
+    pub sha256: Option<String>,
     /// The job that answers with it.
     pub answers: Option<JobId>,
 }
@@ -62,8 +64,13 @@ pub async fn take(
     app.space.check()?;
     let bytes = size_of(file).await?;
     let id = mint!(app, ImageId);
+    let twin = match &wishes.sha256 {
+        Some(sha256) => app.store.find_image_of(owner, sha256).await?,
+        None => None,
+    };
+    let is_stored = twin.is_some();
     // A folder of its own: the sweeper removes it with the object.
-    let object = format!("images/{id}/file");
+    let object = twin.map_or_else(|| format!("images/{id}/file"), |twin| twin.object);
     let made = Image {
         id,
         owner: owner.clone(),
@@ -71,6 +78,7 @@ pub async fn take(
         name: wishes.name,
         description: wishes.description,
         object,
+        sha256: wishes.sha256,
         bytes,
         width: facts.width,
         height: facts.height,
@@ -79,7 +87,9 @@ pub async fn take(
         created_at: app.now(),
         shows: wishes.shows,
     };
-    app.objects.adopt(file, &made.object).await?;
+    if !is_stored {
+        app.objects.adopt(file, &made.object).await?;
+    }
     let (row, job) = (made.clone(), wishes.answers);
     let reply = serde_json::to_string(&views::image(app, &made)).internal("word an image")?;
     let stored = app.store.write(move |tx| {
@@ -101,8 +111,10 @@ pub async fn take(
         }
         (Ok(false), None) => Err(Error::internal(format!("image {} was not inserted", made.id))),
         (Err(error), _) => {
-            // Without a row nobody would find it again.
-            app.objects.give_back(&made.object, file).await.ok();
+            if !is_stored {
+                // Without a row nobody would find it again.
+                app.objects.give_back(&made.object, file).await.ok();
+            }
             Err(error)
         }
     }

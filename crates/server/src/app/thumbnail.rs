@@ -98,7 +98,7 @@ async fn store(app: &App, video: &Video, moment: Moment, picture: Jpeg) -> Resul
     let file = inflow.keep();
     let facts = ImageFacts { kind: ImageKind::Jpeg, width: picture.width, height: picture.height };
     let name = format!("{} at {} s", video.name, moment.at.to_seconds());
-    let wishes = ImageWishes { name, description: None, shows: Some(moment), answers: None };
+    let wishes = ImageWishes { name, description: None, shows: Some(moment), sha256: None, answers: None };
     let made = take(app, &video.owner, &video.collection_id, &file, facts, wishes).await;
     if made.is_err() {
         remove(app, &received.file).await;

@@ -101,7 +101,8 @@ pub async fn run(app: &App, job: &Job) -> Result<String> {
         }
     }
     let (description, shows) = (order.description, None);
-    let wishes = ImageWishes { name, description, shows, answers: Some(job.id.clone()) };
+    let sha256 = Some(here.received.sha256.clone());
+    let wishes = ImageWishes { name, description, shows, sha256, answers: Some(job.id.clone()) };
     let made = image::insert(app, &job.owner, &collection, here.path(), wishes).await?;
     serde_json::to_string(&views::image(app, &made)).internal("word an image")
 }
