@@ -12,7 +12,7 @@ class SlowLine:
     """To `port` on this machine; what clients send is slowed down and counted, what comes back is not."""
 
     def __init__(self, port: int, bytes_per_second: float):
-        self.port, self.speed, self.sent = port, bytes_per_second, 0
+        self.port, self.speed, self.sent, self.refuses = port, bytes_per_second, 0, False
         self._door = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._door.getsockname()[1]}"
         self._lines: list[socket.socket] = []
@@ -34,6 +34,14 @@ class SlowLine:
             with suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
 
+    def refuse(self) -> None:
+        """Every connection breaks, and each new one breaks at once."""
+        self.refuses = True
+        self.cut()
+
+    def accept(self) -> None:
+        self.refuses = False
+
     def passed(self, count: int, patience: float = 30) -> None:
         """Returns when so many bytes went through."""
         until = time.monotonic() + patience
@@ -47,6 +55,9 @@ class SlowLine:
                 client, _ = self._door.accept()
             except OSError:
                 return
+            if self.refuses:
+                client.close()
+                continue
             try:
                 server = socket.create_connection(("127.0.0.1", self.port), timeout=60)
             except OSError:

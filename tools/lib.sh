@@ -77,6 +77,16 @@ need_sdk() {
     echo "$mark" >"$cache/sdk/.mark"
 }
 
+# A server that speaks S3, for the tests, in an environment of its own: the SDK's stays as its users have it.
+need_s3() {
+    local python="$cache/moto/bin/python" mark="5.2.5 $(python3 --version)"
+    [ "$(cat "$cache/moto/.mark" 2>/dev/null)" = "$mark" ] && [ -x "$python" ] && return 0
+    say "Installing the S3 server of the tests into $cache/moto"
+    mkdir -p "$cache" && rm -rf "$cache/moto" && python3 -m venv "$cache/moto" || return 1
+    "$python" -m pip install --quiet --disable-pip-version-check "moto[server]==5.2.5" >&2 || return 1
+    echo "$mark" >"$cache/moto/.mark"
+}
+
 # Node 20 or newer for the browser tests: the machine's, else one of PyPI in the cache. Sets $node and $npm.
 need_node() {
     node="$(command -v node || true)" npm="$(command -v npm || true)"

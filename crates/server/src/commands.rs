@@ -8,7 +8,7 @@ use vitascope_ai::models::Installed;
 use vitascope_media::process::{CommandLine, Program, output};
 use vitascope_model::{Clock, Error, Result};
 
-use crate::app::{App, account, check, webhook};
+use crate::app::{App, account, check, open_objects, webhook};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::route_list;
@@ -76,12 +76,15 @@ pub fn models(config: &Config) -> Result<()> {
 
 /// Verifies rows against objects; fails if anything is damaged, or is left that nothing speaks of. It only reads, unless it is asked to repair.
 pub async fn check(config: &Config, deep: bool, repair: bool) -> Result<()> {
-    let found = check::check(&config.data_dir, deep, SystemClock::new().now()).await?;
+    let found = check::check(config, deep, SystemClock::new().now()).await?;
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     println!("tracks   {}, {} of them growing", found.tracks, found.open_tracks);
     println!("chunks   {}, {:.1} MB, {} samples", found.chunks, megabytes(found.bytes), found.samples);
     println!("promised {} chunks that are still to be encoded", found.promised);
     println!("journals {} chunks that are not sealed yet", found.unsealed);
+    if let Some((count, bytes)) = found.unsent {
+        println!("unsent   {count} objects that the object store does not have yet, {:.1} MB", megabytes(bytes));
+    }
     println!("waiting  {} objects that were deleted, {:.1} MB", found.waiting.0, megabytes(found.waiting.1 as u64));
     let orphans = found.orphans.iter().map(|o| o.bytes).sum();
     println!("orphans  {} objects that nothing speaks of, {:.1} MB", found.orphans.len(), megabytes(orphans));
@@ -96,7 +99,7 @@ pub async fn check(config: &Config, deep: bool, repair: bool) -> Result<()> {
     }
     let mut left = found.orphans.len();
     if repair {
-        let removed = check::remove_orphans(&config.data_dir, &found).await?;
+        let removed = check::remove_orphans(config, &found).await?;
         println!("removed  {removed} orphans");
         left -= removed;
     }
@@ -109,11 +112,15 @@ pub async fn check(config: &Config, deep: bool, repair: bool) -> Result<()> {
 
 /// Checks what the server needs from the machine.
 pub async fn doctor(config: &Config) -> Result<()> {
-    let checks = [
+    let mut checks = vec![
         ("ffmpeg", ffmpeg_version().await),
         ("speech models", Installed::read(&config.models_dir).and_then(|m| m.verify()).map(|()| "verified".to_owned())),
         ("data folder", writable(&config.data_dir).map(|()| config.data_dir.display().to_string())),
     ];
+    if config.objects.remote.is_some() {
+        let tried = async { open_objects(config)?.try_remote().await };
+        checks.push(("object store", tried.await.map(Option::unwrap_or_default)));
+    }
     let mut missing = 0;
     for (what, found) in checks {
         match found {

@@ -39,6 +39,7 @@ pub async fn run(config: Config) -> Result<()> {
 /// Takes up what an earlier process left, then starts everything that runs by itself.
 pub async fn start(app: &App, rtsp_door: TcpListener) -> Result<()> {
     events::begin(app).await?;
+    app.objects.keep_copies(&app.config.data_dir.join("copies"), app.config.objects.cache_bytes)?;
     recording::recover_journals(app).await?;
     stream::complete_live(app).await?;
     tus::recover(app).await?;
@@ -50,6 +51,7 @@ pub async fn start(app: &App, rtsp_door: TcpListener) -> Result<()> {
     app.spawn(jobs::run(app.clone()));
     app.spawn(jobs::run_upkeep(app.clone()));
     app.spawn(jobs::sweeper::run(app.clone()));
+    app.spawn(jobs::sender::run(app.clone()));
     app.spawn(usage::run(app.clone()));
     app.spawn(live::space::run(app.clone()));
     app.spawn(live::health::watch(app.clone()));

@@ -5,8 +5,6 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
-use object_store::ObjectStore;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{FromRow, SqlitePool};
 use vitascope_model::error::Context;
@@ -139,11 +137,11 @@ impl Audit {
 impl Objects {
     /// Every object there is.
     pub async fn list(&self) -> Result<Vec<StoredObject>> {
-        let listed = self.store().list(None).map_ok(|o| StoredObject {
+        let stored = |o: object_store::ObjectMeta| StoredObject {
             key: o.location.to_string(),
             bytes: o.size,
             written: WallTime(o.last_modified.timestamp_micros()),
-        });
-        listed.try_collect().await.internal("list the objects")
+        };
+        Ok(self.list_all().await?.into_iter().map(stored).collect())
     }
 }

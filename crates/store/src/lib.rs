@@ -36,5 +36,5 @@ mod writer;
 
 pub use db::{Store, Tx, Work};
 pub use disk::{Disk, disk_of};
-pub use objects::Objects;
+pub use objects::{ObjectFile, Objects, RemoteConfig};
 pub use writer::Written;

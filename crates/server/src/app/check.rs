@@ -9,6 +9,9 @@ use vitascope_model::{Result, Span, WallTime};
 use vitascope_store::Objects;
 use vitascope_store::audit::{Audit, AuditChunk, StoredObject};
 
+use super::open_objects;
+use crate::config::Config;
+
 /// An object is written before its row: a younger one may get its row yet.
 const ORPHAN_AFTER: Span = Span::seconds(3600);
 /// Rows taken at a time.
@@ -25,6 +28,8 @@ pub struct Report {
     pub promised: u64,
     /// Chunks in journals.
     pub unsealed: usize,
+    /// Objects that are not in the remote store yet, and their bytes; nothing where there is none.
+    pub unsent: Option<(usize, u64)>,
     /// Objects that were deleted and wait for the sweeper, and their bytes.
     pub waiting: (i64, i64),
     /// Old enough to be removed.
@@ -35,9 +40,10 @@ pub struct Report {
 }
 
 /// `deep` reads every object, and counts its samples.
-pub async fn check(data_dir: &Path, deep: bool, now: WallTime) -> Result<Report> {
+pub async fn check(config: &Config, deep: bool, now: WallTime) -> Result<Report> {
+    let data_dir = &config.data_dir;
     let audit = Audit::open(&data_dir.join("vitascope.db")).await?;
-    let objects = Objects::local(&data_dir.join("objects"))?;
+    let objects = open_objects(config)?;
     let mut report = Report { damage: audit.broken_pages().await?, ..Report::default() };
     let tracks: HashMap<String, bool> = audit.list_tracks().await?.into_iter().collect();
     report.tracks = tracks.len();
@@ -48,6 +54,7 @@ pub async fn check(data_dir: &Path, deep: bool, now: WallTime) -> Result<Report>
     check_chunks(&audit, &objects, &stored, deep, &mut report).await?;
     check_files(&audit, &objects, &stored, &mut report).await?;
     check_rows(&audit, &mut report).await?;
+    report.unsent = objects.is_remote().then_some(objects.waiting().await?);
     report.waiting = audit.waiting_objects().await?;
     let known = audit.known_objects().await?;
     let is_orphan = |o: &StoredObject| !known.contains(&o.key) && !unsealed.contains(&o.key);
@@ -103,8 +110,8 @@ async fn check_rows(audit: &Audit, report: &mut Report) -> Result<()> {
 }
 
 /// Removes what the report calls orphans; how many.
-pub async fn remove_orphans(data_dir: &Path, report: &Report) -> Result<usize> {
-    let objects = Objects::local(&data_dir.join("objects"))?;
+pub async fn remove_orphans(config: &Config, report: &Report) -> Result<usize> {
+    let objects = open_objects(config)?;
     for orphan in &report.orphans {
         objects.remove(&orphan.key).await?;
     }

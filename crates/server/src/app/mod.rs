@@ -89,12 +89,21 @@ pub struct App {
     stream_secret: Arc<str>,
 }
 
+/// Where the settings say that objects lie.
+pub fn open_objects(config: &Config) -> Result<Objects> {
+    let root = config.data_dir.join("objects");
+    match &config.objects.remote {
+        Some(remote) => Objects::remote(&root, remote),
+        None => Objects::local(&root),
+    }
+}
+
 impl App {
     /// Opens the data folder. Nothing listens and nothing runs yet.
     pub async fn open(config: Config, clock: Arc<dyn Clock>) -> Result<App> {
         std::fs::create_dir_all(&config.data_dir).internal(format_args!("make {}", config.data_dir.display()))?;
         let store = Store::open(&config.data_dir.join("vitascope.db")).await?;
-        let objects = Objects::local(&config.data_dir.join("objects"))?;
+        let objects = open_objects(&config)?;
         let fresh = random::secret_name();
         let secret = store
             .write(move |tx| {

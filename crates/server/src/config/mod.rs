@@ -1,8 +1,9 @@
 //! The only reader of the environment in this binary: environment and TOML file in, one checked `Config` out.
 //! Keys of the file are the names of the variables without `VITASCOPE_`, in lower case; the environment wins.
-//! What the commands of a client need of it is in `client.rs`.
+//! What the commands of a client need of it is in `client.rs`, where objects lie in `objects.rs`.
 
 mod client;
+mod objects;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use vitascope_model::error::Context;
 use vitascope_model::{Error, Result, Span};
 
 pub use self::client::ClientConfig;
+pub use self::objects::ObjectsConfig;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -33,6 +35,7 @@ pub struct Config {
     pub min_free: u64,
     /// The largest file that is taken, by upload or from a URL: bytes.
     pub max_upload: u64,
+    pub objects: ObjectsConfig,
     /// What is kept at the most, unless a collection says otherwise.
     pub retention: Retention,
     /// Threads that run speech models.
@@ -77,6 +80,8 @@ const KEYS: &[&str] = &[
     "allow_private_urls",
     "min_free",
     "max_upload",
+    "objects_url",
+    "objects_cache",
     "retention_gb",
     "retention_days",
     "speech_workers",
@@ -96,8 +101,7 @@ const KEYS: &[&str] = &[
 ];
 
 /// Variables of the design that belong to parts which are not built yet: accepted, and named in a warning.
-const FUTURE_KEYS: &[&str] =
-    &["rtmp_listen", "rtmp_public_url", "database_url", "objects_url", "events_url", "trusted_proxies"];
+const FUTURE_KEYS: &[&str] = &["rtmp_listen", "rtmp_public_url", "database_url", "events_url", "trusted_proxies"];
 
 impl Config {
     /// From the process's environment, and the file that `VITASCOPE_CONFIG` names.
@@ -110,7 +114,10 @@ impl Config {
                 "XDG_CACHE_HOME" => home.0 = Some(value).filter(|v| !v.is_empty()),
                 "HOME" => home.1 = Some(value),
                 _ => {
-                    if let Some(key) = name.strip_prefix("VITASCOPE_") {
+                    let foreign = name.to_ascii_lowercase();
+                    if objects::FOREIGN_KEYS.contains(&foreign.as_str()) {
+                        raw.insert(foreign, value);
+                    } else if let Some(key) = name.strip_prefix("VITASCOPE_") {
                         raw.insert(key.to_ascii_lowercase(), value);
                     }
                 }
@@ -121,6 +128,9 @@ impl Config {
     }
 
     fn from_raw(environment: BTreeMap<String, String>, cache: PathBuf) -> Result<Config> {
+        let is_foreign = |key: &str| objects::FOREIGN_KEYS.contains(&key);
+        let (foreign, environment): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            environment.into_iter().partition(|(key, _)| is_foreign(key));
         let mut raw = match environment.get("config") {
             Some(file) => read_file(Path::new(file))?,
             None => BTreeMap::new(),
@@ -137,6 +147,9 @@ impl Config {
         let url = |key: &str, scheme: &str, at: SocketAddr| {
             text(key).map_or_else(|| format!("{scheme}://{at}"), |u| u.trim_end_matches('/').to_owned())
         };
+        let remote = text("objects_url").map(|url| objects::remote(url, &foreign)).transpose()?;
+        // Of the disk of the data; what lies elsewhere does not fill that.
+        let usual_cap = if remote.is_some() { "off" } else { "80%" };
         Ok(Config {
             listen,
             rtsp_listen,
@@ -148,8 +161,12 @@ impl Config {
             allow_private_urls: parse("allow_private_urls", text("allow_private_urls").unwrap_or("false"))?,
             min_free: size("min_free", text("min_free").unwrap_or("1GB"))?,
             max_upload: size("max_upload", text("max_upload").unwrap_or("20GB"))?,
+            objects: ObjectsConfig {
+                remote,
+                cache_bytes: size("objects_cache", text("objects_cache").unwrap_or("10GB"))?,
+            },
             retention: Retention {
-                cap: cap(text("retention_gb").unwrap_or("80%"))?,
+                cap: cap(text("retention_gb").unwrap_or(usual_cap))?,
                 max_age: days(text("retention_days").unwrap_or("off"))?,
             },
             speech_workers: parse("speech_workers", text("speech_workers").unwrap_or("2"))?,
@@ -313,6 +330,21 @@ mod tests {
             );
         }
         assert!(read(&[("retention_days", "0")]).unwrap_err().message.contains("VITASCOPE_RETENTION_DAYS"));
+    }
+
+    #[test]
+    fn objects_elsewhere_are_not_capped_by_this_disk() {
+        let pairs = [
+            ("objects_url", "s3://films"),
+            ("aws_access_key_id", "id"),
+            ("aws_secret_access_key", "secret"),
+            ("objects_cache", "2GB"),
+        ];
+        let c = config(&pairs).unwrap();
+        assert_eq!((c.objects.remote.unwrap().bucket, c.objects.cache_bytes), ("films".to_owned(), 2_000_000_000));
+        assert_eq!(c.retention.cap, Cap::Off);
+        assert!(config(&pairs[..1]).unwrap_err().message.contains("AWS_ACCESS_KEY_ID"));
+        assert_eq!(config(&pairs[1..]).unwrap().objects.remote, None);
     }
 
     #[test]

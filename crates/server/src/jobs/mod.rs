@@ -4,6 +4,7 @@
 
 pub mod export_session;
 pub mod ingest;
+pub mod sender;
 pub mod sweeper;
 mod upkeep;
 

@@ -52,8 +52,8 @@ async fn an_image_is_listed_renamed_fetched_and_deleted_with_its_object() {
     }
     let guessed = format!("{}0", shown["url"].as_str().unwrap());
     assert_eq!(fetch(&guessed).await.status(), 404);
-    let folder = &server.app.config.data_dir;
-    assert_eq!(check(folder, true, server.app.now() + Span::seconds(7200)).await.unwrap().damage, Vec::<String>::new());
+    let config = &server.app.config;
+    assert_eq!(check(config, true, server.app.now() + Span::seconds(7200)).await.unwrap().damage, Vec::<String>::new());
     server.clock.advance(Span::seconds(86_401));
     assert_eq!(fetch(signed["signed_url"].as_str().unwrap()).await.status(), 403);
     server.send("DELETE", &path, Some(KEY), None).await.data();
@@ -61,7 +61,7 @@ async fn an_image_is_listed_renamed_fetched_and_deleted_with_its_object() {
     assert_eq!(fetch(shown["url"].as_str().unwrap()).await.status(), 410);
     let freed = deletion::remove_objects(&server.app, server.app.now() + Span::seconds(1)).await.unwrap();
     assert_eq!(freed, GIF.len() as i64);
-    assert!(!folder.join("objects").join(&made.object).exists());
+    assert!(!config.data_dir.join("objects").join(&made.object).exists());
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn an_object_that_is_missing_is_told_by_the_check() {
     let server = TestServer::start().await;
     let made = insert(&server, GIF).await.unwrap();
     server.app.objects.remove(&made.object).await.unwrap();
-    let report = check(&server.app.config.data_dir, false, server.app.now()).await.unwrap();
+    let report = check(&server.app.config, false, server.app.now()).await.unwrap();
     assert_eq!(report.damage, [format!("image {}: object {} is missing", made.id, made.object)]);
 }
 
