@@ -3,6 +3,7 @@
 
 import statistics
 import time
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,14 @@ def fetched(url: str, folder: Path) -> Path:
         file = folder / f"{abs(hash(url))}.jpg"
         file.write_bytes(answer.read())
     return file
+
+
+def status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def number_in(file: Path) -> int | None:
@@ -123,3 +132,35 @@ class TestNode:
         assert told["zero"]["id"] != told["image"]["id"]
         assert {told["image"]["id"], told["zero"]["id"]} <= set(told["images"])
         assert "map is not a function" in told["listed"], "npm reads lists again: call the row with it, too"
+
+
+class TestStorage:
+    """Last, since it ends what the others look at."""
+
+    def test_row_delete_storage_keeps_the_video_and_what_shows_it(self, take, conn, api):
+        video = conn.get_collection("default").get_video(take.video)
+        made = video.generate_thumbnail(time=1.5)
+        assert api("GET", f"/video/{take.video}").data["storage"] == "stored" and status_of(video.stream_url) == 200
+        video.remove_storage()
+        video.remove_storage()
+        shown = api("GET", f"/video/{take.video}").data
+        assert (shown["storage"], shown["size"], shown["length"]) == ("dropped", "0", pytest.approx(video.length)) and shown["thumbnail_url"]
+        played = api("GET", shown["stream_url"].removeprefix(api.base))
+        assert is_error(played, 410) and "storage" in played.json["message"]
+        assert made.id in [i.id for i in video.get_thumbnails()] and status_of(made.url) == 200
+        assert video.generate_thumbnail(time=1.5).id == made.id, "what is there is answered"
+        assert is_error(api("POST", f"/video/{take.video}/thumbnail", {"time": 1.75}), 410)
+
+    def test_what_the_rtstream_owns_stays(self, take, api):
+        screen = next(s for s in api("GET", f"{SESSIONS}/{take.session}").data["rtstreams"] if s["name"] == "display:1")
+        again = api("POST", f"/rtstream/{screen['id']}/export", {}).data
+        assert again["video_id"] != take.video
+        assert frames.sequence(frames.read(api("GET", f"/video/{again['video_id']}").data["stream_url"])).whole
+
+    def test_npm_removes_storage_and_a_stranger_does_not(self, take, api, server):
+        screen = next(s for s in api("GET", f"{SESSIONS}/{take.session}").data["rtstreams"] if s["name"] == "display:1")
+        exported = api("POST", f"/rtstream/{screen['id']}/export", {}).data["video_id"]
+        assert is_error(api("DELETE", "/video/m-nobodys/storage"), 404)
+        assert node("node_pictures.js", server.url, server.key, exported, "remove")["removed"] is True
+        assert api("GET", f"/video/{exported}").data["storage"] == "dropped"
+        assert is_success(api("DELETE", f"/video/{exported}")) and is_error(api("GET", f"/video/{exported}"), 404)

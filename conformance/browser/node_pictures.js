@@ -1,11 +1,15 @@
-// npm's videodb 0.2.0, unpatched: thumbnails of a video. One JSON object is the answer.
+// npm's videodb 0.2.0, unpatched: thumbnails of a video, or (with a fourth word) its storage removed. One JSON object is the answer.
 "use strict";
 const { connect } = require("videodb");
 
 async function main() {
-  const [baseUrl, apiKey, videoId] = process.argv.slice(2);
+  const [baseUrl, apiKey, videoId, remove] = process.argv.slice(2);
   const coll = await connect({ apiKey, baseUrl }).getCollection("default");
   const video = await coll.getVideo(videoId);
+  if (remove) {
+    await video.removeStorage();
+    return console.log(JSON.stringify({ removed: true }));
+  }
   video.thumbnail = undefined;
   const url = await video.generateThumbnail();
   const image = await video.generateThumbnail(3.5);

@@ -48,6 +48,8 @@ pub struct Video {
     pub stream_id: String,
     /// The picture that stands for it, once one was made.
     pub thumbnail: Option<ImageId>,
+    /// Since when there is nothing to play any more, though the video is still there.
+    pub dropped_at: Option<WallTime>,
     /// Whether retention leaves it alone.
     pub keep: bool,
     pub created_at: WallTime,

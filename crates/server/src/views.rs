@@ -23,6 +23,8 @@ pub(crate) struct VideoView {
     player_url: String,
     thumbnail_url: Option<String>,
     thumbnail: Option<String>,
+    /// Ours: `dropped` once there is nothing to play any more.
+    storage: &'static str,
     user_id: String,
     keep: bool,
     created_at: String,
@@ -41,6 +43,7 @@ pub(crate) fn video(app: &App, v: &Video) -> VideoView {
         player_url: app.config.url(&stream::player_path(&v.stream_id)),
         thumbnail_url: thumbnail.clone(),
         thumbnail,
+        storage: if v.dropped_at.is_some() { "dropped" } else { "stored" },
         user_id: v.owner.to_string(),
         keep: v.keep,
         created_at: v.created_at.to_string(),

@@ -135,16 +135,40 @@ pub async fn delete_video(tx: &mut Tx, id: &VideoId, now: WallTime) -> Result<Dr
         "delete from video_part where video_id = $1",
         "delete from video where id = $1",
     ];
-    const HELD: &str = "select track_id from video_part where video_id = $1";
-    const ORIGINAL: &str = "select original_id from video where id = $1 and original_id is not null";
     image::drop_of_video(tx, id, now).await?;
-    let held: Vec<String> = sqlx::query_scalar(HELD).bind(id.as_str()).fetch_all(&mut *tx).await.or_broken()?;
-    let original = sqlx::query_scalar(ORIGINAL).bind(id.as_str()).fetch_optional(&mut *tx).await.or_broken()?;
+    let media = media_of(tx, id).await?;
     for sql in STATEMENTS {
         sqlx::query(sql).bind(id.as_str()).execute(&mut *tx).await.or_broken()?;
     }
-    let dropped = drop_unowned(tx, &held, now).await?;
-    release_original(tx, original, dropped, now).await
+    let dropped = drop_unowned(tx, &media.tracks, now).await?;
+    release_original(tx, media.original, dropped, now).await
+}
+
+/// What a video plays, and nothing else of it. What an rtstream or another asset owns too stays with that.
+pub async fn drop_storage(tx: &mut Tx, id: &VideoId, now: WallTime) -> Result<Dropped> {
+    const PARTS: &str = "delete from video_part where video_id = $1";
+    const VIDEO: &str =
+        "update video set dropped_at_us = coalesce(dropped_at_us, $2), original_id = null, bytes = 0 where id = $1";
+    let media = media_of(tx, id).await?;
+    sqlx::query(PARTS).bind(id.as_str()).execute(&mut *tx).await.or_broken()?;
+    sqlx::query(VIDEO).bind(id.as_str()).bind(now.0).execute(&mut *tx).await.or_broken()?;
+    let dropped = drop_unowned(tx, &media.tracks, now).await?;
+    release_original(tx, media.original, dropped, now).await
+}
+
+/// The tracks and the uploaded file that a video is made of.
+struct Media {
+    tracks: Vec<String>,
+    original: Option<String>,
+}
+
+async fn media_of(tx: &mut Tx, id: &VideoId) -> Result<Media> {
+    const HELD: &str = "select track_id from video_part where video_id = $1";
+    const ORIGINAL: &str = "select original_id from video where id = $1 and original_id is not null";
+    Ok(Media {
+        tracks: sqlx::query_scalar(HELD).bind(id.as_str()).fetch_all(&mut *tx).await.or_broken()?,
+        original: sqlx::query_scalar(ORIGINAL).bind(id.as_str()).fetch_optional(&mut *tx).await.or_broken()?,
+    })
 }
 
 pub async fn delete_audio(tx: &mut Tx, id: &AudioId, now: WallTime) -> Result<Dropped> {

@@ -56,7 +56,7 @@ impl Store {
             + (select coalesce(sum(bytes), 0) from image where user_id = $1)
             + (select coalesce(sum(bytes), 0) from original where user_id = $1 and dropped_at_us is null)
             + (select coalesce(sum(bytes), 0) from upload_slot where user_id = $1) as bytes,
-            (select coalesce(sum(length_us), 0) from video where user_id = $1) as video_us,
+            (select coalesce(sum(length_us), 0) from video where user_id = $1 and dropped_at_us is null) as video_us,
             (select coalesce(sum(length_us), 0) from audio where user_id = $1) as audio_us,
             (select coalesce(sum(c.end_us - c.start_us), 0) from track t join chunk c on c.track_id = t.id
                 where t.user_id = $1 and t.rtstream_id is not null) as rtstream_us";

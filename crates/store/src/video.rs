@@ -23,6 +23,7 @@ struct VideoRow {
     original_id: Option<String>,
     description: Option<String>,
     thumbnail_id: Option<String>,
+    dropped_at_us: Option<i64>,
 }
 
 /// Of a video or of an audio.
@@ -68,6 +69,7 @@ impl VideoRow {
             bytes: self.bytes,
             stream_id: self.stream_id,
             thumbnail: self.thumbnail_id.map(|id| id.parse()).transpose()?,
+            dropped_at: self.dropped_at_us.map(WallTime),
             keep: self.keep,
             created_at: WallTime(self.created_at_us),
             parts,

@@ -82,6 +82,7 @@ pub(super) fn make(app: &App, material: Material) -> Result<Made> {
             bytes,
             stream_id,
             thumbnail: None,
+            dropped_at: None,
             keep,
             created_at,
             parts,

@@ -85,6 +85,19 @@ pub async fn delete_video(app: &App, video: &Video) -> Result<()> {
     Ok(())
 }
 
+/// Lets go of what a video plays; the video itself stays, with its thumbnails and all that was learnt from it.
+pub async fn drop_storage(app: &App, video: &Video) -> Result<()> {
+    if video.dropped_at.is_some() {
+        return Ok(());
+    }
+    let (id, now) = (video.id.clone(), app.now());
+    let dropped = app.store.write(move |tx| Box::pin(async move { deletion::drop_storage(tx, &id, now).await }));
+    note("storage of video", video.id.as_str(), dropped.await?);
+    app.plans.forget();
+    app.sweep_bell.notify_one();
+    Ok(())
+}
+
 pub async fn delete_audio(app: &App, audio: &Audio) -> Result<()> {
     let (id, now) = (audio.id.clone(), app.now());
     let dropped = app.store.write(move |tx| Box::pin(async move { deletion::delete_audio(tx, &id, now).await }));

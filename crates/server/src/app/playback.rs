@@ -81,6 +81,9 @@ async fn tracks_of(app: &App, piece: &Piece) -> Result<(Option<TrackView>, Optio
         Piece::Live { .. } => Err(Error::internal("a live edge is planned by itself")),
         Piece::Video { id } => {
             let video = app.store.find_video(id).await?.ok_or_else(|| Error::not_found(format_args!("video {id}")))?;
+            if video.dropped_at.is_some() {
+                return Err(Error::gone("the storage of this video was removed: it cannot be played any more"));
+            }
             parts_of(app, &video.parts).await
         }
         Piece::Audio { id } => {

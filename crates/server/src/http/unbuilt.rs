@@ -116,7 +116,6 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("POST", "/video/{video}/search"),
     ("POST", "/video/{video}/search/v2"),
     ("POST", "/video/{video}/semantic-search"),
-    ("DELETE", "/video/{video}/storage"),
     ("POST", "/video/{video}/stream"),
     ("GET", "/video/{video}/transcription"),
     ("POST", "/video/{video}/transcription"),

@@ -17,6 +17,7 @@ pub(super) fn routes() -> Routes {
         .get("/video/{video}", show_video)
         .patch("/video/{video}", update_video)
         .delete("/video/{video}", delete_video)
+        .delete("/video/{video}/storage", drop_storage)
 }
 
 #[derive(Deserialize)]
@@ -63,4 +64,11 @@ async fn delete_video(State(app): State<App>, Owner(scope): Owner, Path(id): Pat
     let video = app.store.get_video(&scope, &id.parse()?).await?;
     deletion::delete_video(&app, &video).await?;
     Ok(Reply::message("the video is deleted"))
+}
+
+/// Asked for again, it is as it was.
+async fn drop_storage(State(app): State<App>, Owner(scope): Owner, Path(id): Path<String>) -> Answer {
+    let video = app.store.get_video(&scope, &id.parse()?).await?;
+    deletion::drop_storage(&app, &video).await?;
+    Ok(Reply::message("the storage of the video is removed"))
 }

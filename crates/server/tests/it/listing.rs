@@ -53,6 +53,7 @@ impl Library {
             bytes,
             stream_id: "0".repeat(32),
             thumbnail: None,
+            dropped_at: None,
             keep: false,
             created_at: now,
             parts: Vec::new(),

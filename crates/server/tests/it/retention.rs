@@ -115,6 +115,7 @@ impl TestServer {
             bytes: 1,
             stream_id: "0".repeat(32),
             thumbnail: None,
+            dropped_at: None,
             keep: false,
             created_at: self.app.now(),
             parts: vec![AssetPart { track_id: recording.track.clone(), range, purpose: Purpose::Both }],

@@ -87,6 +87,7 @@ async fn a_video(server: &TestServer, collection: &str) -> String {
         bytes: 1,
         stream_id: "0".repeat(32),
         thumbnail: None,
+        dropped_at: None,
         keep: false,
         created_at: app.now(),
         parts: Vec::new(),
