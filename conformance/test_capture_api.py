@@ -341,7 +341,7 @@ class TestNotBuilt:
         [
             ("POST", "/collection/default/upload"), ("POST", "/rtstream"), ("POST", "/rtstream/event"),
             ("POST", "/rtstream/rts-x/understand"), ("POST", "/rtstream/rts-x/search"), ("POST", "/collection/default/search"), ("POST", "/video/m-x/index"),
-            ("POST", "/timeline"), ("POST", "/compile"), ("POST", "/chat/completions"), ("POST", "/editor"), ("POST", "/transcode"),
+            ("POST", "/timeline"), ("POST", "/chat/completions"), ("POST", "/editor"), ("POST", "/transcode"),
         ],
     )  # fmt: skip
     def test_what_is_promised_and_not_built_says_so(self, api, method, path):

@@ -1,6 +1,7 @@
 // Plays a recording in headless Chromium and says which burned-in frame was shown at which moment of the media.
 // One JSON object on the command line: {page} opens a player page, {stream} plays a playlist with hls.js from another origin;
-// {seconds} how long, {jump} a second to jump to, {screenshot} where to put a picture. One JSON object is the answer.
+// {seconds} how long, {jump} a second to jump to, {seeks} moments whose pictures are wanted, {screenshot} where to put a picture. One JSON
+// object is the answer.
 "use strict";
 const fs = require("fs");
 const http = require("http");
@@ -18,15 +19,24 @@ function watchFrames() {
   canvas.height = 48;
   const paper = canvas.getContext("2d", { willReadFrequently: true });
   window.seen = [];
-  const look = (_, facts) => {
+  const read = () => {
     paper.drawImage(video, 0, 0, (video.videoWidth * 864) / 1280, (video.videoHeight * 48) / 720, 0, 0, 864, 48);
     const row = paper.getImageData(0, 24, 864, 1).data;
     const box = (k) => row[(k * 48 + 24) * 4];
     let number = 0;
     for (let k = 0; k < 16; k++) number = number * 2 + (box(k) > 128 ? 1 : 0);
-    window.seen.push({ at: facts.mediaTime, number: box(16) > 160 && box(17) < 96 ? number : null });
+    return box(16) > 160 && box(17) < 96 ? number : null;
+  };
+  const look = (_, facts) => {
+    window.seen.push({ at: facts.mediaTime, number: read() });
     video.requestVideoFrameCallback(look);
   };
+  // The picture of a moment: what stands there when the player has come to it, and has painted it.
+  window.seekTo = (moment) => new Promise((found) => {
+    video.pause();
+    video.addEventListener("seeked", () => requestAnimationFrame(() => requestAnimationFrame(() => found(read()))), { once: true });
+    video.currentTime = moment;
+  });
   video.requestVideoFrameCallback(look);
 }
 
@@ -77,13 +87,15 @@ async function main() {
       else await page.evaluate((t) => { location.hash = `t=${t}`; }, order.jump);
       await page.waitForFunction((t) => { const v = document.querySelector("video"); return !v.seeking && v.currentTime > t + 1 && v.currentTime < t + 8; }, order.jump);
     }
+    const sought = [];
+    for (const moment of order.seeks || []) sought.push(await page.evaluate((t) => window.seekTo(t), moment));
     const seen = await page.evaluate(() => window.seen);
     const trouble = await page.evaluate(() => window.trouble || []);
     const message = await page.evaluate(() => document.querySelector("#message:not([hidden])")?.textContent || "");
     if (order.screenshot) await page.screenshot({ path: order.screenshot });
     const shown = await page.evaluate(() => document.querySelector("video").dataset.state || "");
     const badge = await page.evaluate(() => { const b = document.querySelector("#live"); return Boolean(b) && !b.hidden; });
-    console.log(JSON.stringify({ title: await page.title(), state: shown, badge, played, after: await state(), seen, trouble, message, logged }));
+    console.log(JSON.stringify({ title: await page.title(), state: shown, badge, played, after: await state(), seen, sought, trouble, message, logged }));
   } finally {
     await browser.close();
     if (door) door.close();

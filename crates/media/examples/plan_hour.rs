@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use vitascope_media::codec::Codec;
-use vitascope_media::compile::{PlanOptions, plan};
+use vitascope_media::compile::{Answers, PlanOptions, plan};
 use vitascope_media::index::{Encoder, Entry};
 use vitascope_media::track::{Chunk, Place, TrackView};
 use vitascope_model::{Result, Span, TimeRange, WallTime};
@@ -45,7 +45,7 @@ fn main() -> Result<()> {
     println!("read the indexes: p50 {:?}", median(read)?);
     println!("plan: p50 {:?}", median(made)?);
     println!("playlist: p50 {:?}", median(|| Ok(hour.playlist()))?);
-    println!("layout of a segment: p50 {:?}", median(|| Ok(hour.segment_layout(900)))?);
+    println!("layout of a segment: p50 {:?}", median(|| hour.segment_layout(900, &Answers::default()))?);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::id::{AudioId, CollectionId, ImageId, OriginalId, RtStreamId, TrackId, UserId, VideoId};
@@ -18,6 +19,48 @@ pub enum Piece {
     Video { id: VideoId },
     /// A whole audio.
     Audio { id: AudioId },
+    /// Moments of any of them, in this order.
+    Spans(Arc<[StreamSpan]>),
+}
+
+/// One span of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSpan {
+    pub of: SpanOf,
+    /// Of a video or an audio from its beginning, which is zero; of an rtstream by the wall clock.
+    pub range: TimeRange,
+}
+
+/// What a span is a range of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SpanOf {
+    Video(VideoId),
+    Audio(AudioId),
+    RtStream(RtStreamId),
+}
+
+impl fmt::Display for SpanOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SpanOf::Video(id) => id.as_str(),
+            SpanOf::Audio(id) => id.as_str(),
+            SpanOf::RtStream(id) => id.as_str(),
+        })
+    }
+}
+
+impl FromStr for SpanOf {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text.starts_with(AudioId::PREFIX) {
+            text.parse().map(SpanOf::Audio)
+        } else if text.starts_with(RtStreamId::PREFIX) {
+            text.parse().map(SpanOf::RtStream)
+        } else {
+            text.parse().map(SpanOf::Video)
+        }
+    }
 }
 
 /// A list of pieces under an unguessable id: who knows the id may play it.

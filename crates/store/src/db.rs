@@ -37,6 +37,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (19, "tus", include_str!("../migrations/sqlite/0019_tus.sql")),
     (20, "ingest", include_str!("../migrations/sqlite/0020_ingest.sql")),
     (25, "recipe", include_str!("../migrations/sqlite/0025_recipe.sql")),
+    (27, "stream_span", include_str!("../migrations/sqlite/0027_stream_span.sql")),
     (29, "usage", include_str!("../migrations/sqlite/0029_usage.sql")),
     (32, "thumbnails", include_str!("../migrations/sqlite/0032_thumbnails.sql")),
     (33, "dropped_storage", include_str!("../migrations/sqlite/0033_dropped_storage.sql")),
@@ -72,6 +73,7 @@ pub(crate) struct Shelves {
     pub(crate) videos: Kept<VideoId, Option<stream::Video>>,
     pub(crate) rtstream_tracks: Kept<RtStreamId, Option<rtstream::Track>>,
     pub(crate) extents: Kept<TrackId, Option<Extent>>,
+    pub(crate) streams: Kept<String, Option<stream::Stream>>,
 }
 
 impl Shelves {
@@ -85,6 +87,7 @@ impl Shelves {
             videos: Kept::new(&[Video, VideoPart, Image], changes),
             rtstream_tracks: Kept::new(&[Track], changes),
             extents: Kept::new(&[Chunk], changes),
+            streams: Kept::new(&[Stream, StreamSpan, RtStream, Video, Audio], changes),
         }
     }
 }

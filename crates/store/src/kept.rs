@@ -25,10 +25,13 @@ pub(crate) enum Table {
     Track,
     Chunk,
     Image,
+    Audio,
+    Stream,
+    StreamSpan,
 }
 
 /// Their names, in the order above.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 14] = [
     "api_key",
     "api_key_collection",
     "client_token",
@@ -40,6 +43,9 @@ const NAMES: [&str; 11] = [
     "track",
     "chunk",
     "image",
+    "audio",
+    "stream",
+    "stream_span",
 ];
 
 /// For changes that this process did not make, such as a key revoked on the command line.

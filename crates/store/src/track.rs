@@ -128,6 +128,24 @@ impl Store {
         Ok(rows.into_iter().map(ChunkRow::into_model).collect())
     }
 
+    pub async fn find_chunk(&self, track: &TrackId, start: WallTime) -> Result<Option<SealedChunk>> {
+        const SQL: &str = "select start_us, end_us, bytes, samples, object, sample_index, segments, first_segment, gaps
+            from chunk where track_id = $1 and start_us = $2";
+        let query = sqlx::query_as(SQL).bind(track.as_str()).bind(start.0);
+        let row: Option<ChunkRow> = query.fetch_optional(&self.readers).await.or_broken()?;
+        Ok(row.map(ChunkRow::into_model))
+    }
+
+    /// The chunks that hold something of `range`, and the one before: its last picture is held until the next one comes.
+    pub async fn list_chunks_about(&self, track: &TrackId, range: TimeRange) -> Result<Vec<SealedChunk>> {
+        const SQL: &str = "select start_us, end_us, bytes, samples, object, sample_index, segments, first_segment, gaps
+            from chunk where track_id = $1 and start_us < $3 and start_us >=
+                coalesce((select max(start_us) from chunk where track_id = $1 and start_us <= $2), $2) order by start_us";
+        let query = sqlx::query_as(SQL).bind(track.as_str()).bind(range.start().0).bind(range.end().0);
+        let rows: Vec<ChunkRow> = query.fetch_all(&self.readers).await.or_broken()?;
+        Ok(rows.into_iter().map(ChunkRow::into_model).collect())
+    }
+
     /// The last chunk that is sealed and begins before `start`.
     pub async fn last_chunk_before(&self, track: &TrackId, start: WallTime) -> Result<Option<SealedChunk>> {
         Ok(self.list_last_chunks(track, start, 1).await?.pop())

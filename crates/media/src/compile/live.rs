@@ -9,7 +9,7 @@ use vitascope_model::rtstream::LivePlace;
 use vitascope_model::{Result, Span, WallTime};
 
 use super::run::{At, push, samples};
-use super::{Part, PlannedTrack, Segment, SegmentLayout, segment, sound};
+use super::{Answers, Part, PlannedTrack, Segment, SegmentLayout, segment, sound};
 use crate::fmp4;
 use crate::track::Chunk;
 
@@ -154,6 +154,6 @@ impl LivePlan {
     /// The segment whose first sample is of this moment.
     pub fn segment_layout(&self, wall: WallTime) -> Option<SegmentLayout> {
         let found = self.segments.iter().find(|s| s.segment.wall == wall)?;
-        Some(segment::layout(0, &found.segment, std::slice::from_ref(&self.track)))
+        segment::layout(0, &found.segment, std::slice::from_ref(&self.track), &Answers::default()).ok()
     }
 }

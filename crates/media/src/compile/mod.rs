@@ -2,21 +2,28 @@
 //! One init segment, one continuous timeline, no discontinuity; segments are our `moof` and slices of chunks as they lie.
 //! The range begins at the key frame at or before its start and ends exactly; the wall clock decides where both tracks lie.
 
+mod convert;
 mod lead;
 mod live;
+mod moment;
+mod need;
 mod run;
 mod segment;
+mod shot_sound;
+mod shots;
 mod sound;
 
 pub use live::{LivePlan, is_gap, live, segments_in};
+pub use need::{Answers, Coded, EdgeSource, Make, Need, Promised, Recipe, SoundSource};
 pub use segment::{SegmentLayout, SegmentPart, Slice};
+pub use shots::{Shot, compile};
 
 use std::fmt::Write as _;
 
 use bytes::Bytes;
 use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
 
-use crate::codec::Codec;
+use crate::codec::{AAC_FRAME, Codec};
 use crate::fmp4;
 use crate::index::Form;
 use crate::track::{Chunk, TrackView};
@@ -64,6 +71,8 @@ pub struct Plan {
     promise: u64,
     /// Whether every segment begins with a key frame.
     independent: bool,
+    /// Whether it is told when it was recorded.
+    dated: bool,
 }
 
 /// The first one leads: its samples decide where segments begin.
@@ -91,6 +100,9 @@ struct Part {
     decode_time: u64,
     runs: Vec<Run>,
 }
+
+/// No recording is so old: what has an earlier time was uploaded.
+const UPLOADED: WallTime = WallTime(1_000_000_000_000_000);
 
 /// Plans `range` of a picture, a sound, or both.
 pub fn plan(
@@ -124,7 +136,9 @@ pub fn plan(
     }
     let promise = if options.longest.is_some() { live::TARGET as u64 } else { 2 };
     let independent = segments.iter().all(|s| s.parts[0].begins_with_key(&leading.chunks));
-    Ok(Plan { tracks, segments, complete: !growing, promise, independent })
+    // What was uploaded has times of its own, which count from zero.
+    let dated = segments.first().is_some_and(|s| s.wall > UPLOADED);
+    Ok(Plan { tracks, segments, complete: !growing, promise, independent, dated })
 }
 
 impl Part {
@@ -210,7 +224,7 @@ impl Plan {
         }
         line(format_args!("#EXT-X-MAP:URI=\"init.mp4\"\n"));
         for (n, segment) in self.segments.iter().enumerate() {
-            if n == 0 {
+            if n == 0 && self.dated {
                 line(format_args!("#EXT-X-PROGRAM-DATE-TIME:{}\n", segment.wall));
             }
             let micros = segment.duration * 1_000_000 / rate;
@@ -238,8 +252,32 @@ impl Plan {
     }
 
     /// Segment `n`: what is ours of it, and where the rest lies.
-    pub fn segment_layout(&self, n: usize) -> Option<SegmentLayout> {
-        let segment = self.segments.get(n)?;
-        Some(segment::layout(n, segment, &self.tracks))
+    pub fn segment_layout(&self, n: usize, have: &Answers) -> Result<SegmentLayout> {
+        segment::layout(n, self.segment(n)?, &self.tracks, have)
+    }
+
+    /// What segment `n` needs beside what there is. To be asked again when it was answered: an edge in a promised chunk is known only
+    /// when the chunk is there.
+    pub fn needs(&self, n: usize, have: &Answers) -> Result<Vec<Need>> {
+        Ok(segment::needs(self.segment(n)?, &self.tracks, have))
+    }
+
+    fn segment(&self, n: usize) -> Result<&Segment> {
+        self.segments.get(n).ok_or_else(|| Error::not_found(format_args!("segment {n}")))
+    }
+
+    /// How much later the sound ends than the pictures; None if there are not both.
+    pub fn sound_drift(&self) -> Option<Span> {
+        let [pictures, sound] = &self.tracks[..] else { return None };
+        let last = self.segments.last()?;
+        let frames: u64 = self.segments.iter().flat_map(|s| &s.parts[1].runs).map(Run::samples).sum();
+        let heard = Span::of_ticks((frames * u64::from(AAC_FRAME)) as i64, sound.codec.timescale());
+        let shown = (last.parts[0].decode_time + last.duration) as i64;
+        Some(heard - Span::of_ticks(shown, pictures.codec.timescale()))
+    }
+
+    /// Samples of all its chunks: what it weighs.
+    pub fn weight(&self) -> usize {
+        self.tracks.iter().flat_map(|t| &t.chunks).map(|c| c.entries.len()).sum()
     }
 }

@@ -11,7 +11,7 @@ use super::{Part, Segment};
 use crate::codec::AAC_FRAME;
 use crate::track::{Chunk, TrackView};
 
-const FRAME: i64 = AAC_FRAME as i64;
+pub(super) const FRAME: i64 = AAC_FRAME as i64;
 /// Sound may be so far off its place before a frame is put in or left out. More than half a frame, so that it does not chatter.
 const TOLERANCE: i64 = FRAME * 3 / 4;
 
@@ -78,17 +78,17 @@ pub(super) fn chunk_segments<'a>(
 }
 
 /// Frames on their way to their places.
-struct Line<'a, I: Iterator<Item = At<'a>>> {
-    origin: WallTime,
-    rate: u32,
+pub(super) struct Line<'a, I: Iterator<Item = At<'a>>> {
+    pub(super) origin: WallTime,
+    pub(super) rate: u32,
     /// Ticks from the origin to the next frame.
-    time: i64,
-    frames: Peekable<I>,
+    pub(super) time: i64,
+    pub(super) frames: Peekable<I>,
 }
 
 impl<'a, I: Iterator<Item = At<'a>>> Line<'a, I> {
     /// The frames that begin before `end`, or as many as there are.
-    fn fill(&mut self, end: i64) -> Part {
+    pub(super) fn fill(&mut self, end: i64) -> Part {
         let mut part = Part { decode_time: self.time as u64, runs: Vec::new() };
         while self.time < end {
             let Some(frame) = self.frames.peek() else { break };

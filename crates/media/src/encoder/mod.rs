@@ -4,6 +4,7 @@
 
 mod audio;
 mod browser;
+pub mod edge;
 mod raw_video;
 pub mod upload;
 mod video;

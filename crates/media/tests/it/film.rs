@@ -29,19 +29,30 @@ pub(crate) struct Film {
 
 pub(crate) fn pictures() -> &'static Film {
     static FILM: OnceLock<Film> = OnceLock::new();
-    FILM.get_or_init(|| film_of_size("432x96"))
+    FILM.get_or_init(|| film_of("432x96", FPS, FPS, 0))
 }
 
 /// The same pictures in another size.
 pub(crate) fn wider_pictures() -> &'static Film {
     static FILM: OnceLock<Film> = OnceLock::new();
-    FILM.get_or_init(|| film_of_size("640x128"))
+    FILM.get_or_init(|| film_of("640x128", FPS, FPS, 0))
+}
+
+/// Pictures a second of the slower film.
+pub(crate) const SLOW: usize = 25;
+/// The number of its first picture.
+pub(crate) const SLOW_FIRST: usize = 2000;
+
+/// Another film: fewer pictures a second, and a key frame only each four seconds.
+pub(crate) fn slower_pictures() -> &'static Film {
+    static FILM: OnceLock<Film> = OnceLock::new();
+    FILM.get_or_init(|| film_of("480x112", SLOW, 4 * SLOW, SLOW_FIRST))
 }
 
 /// Nothing to see.
 pub(crate) fn black() -> &'static Film {
     static FILM: OnceLock<Film> = OnceLock::new();
-    FILM.get_or_init(|| film_from(&format!("color=black:s=432x96:r={FPS}:d={SECONDS}"), "null"))
+    FILM.get_or_init(|| film_from(&format!("color=black:s=432x96:r={FPS}:d={SECONDS}"), "null", FPS, FPS))
 }
 
 pub(crate) fn sound() -> &'static Film {
@@ -52,16 +63,25 @@ pub(crate) fn sound() -> &'static Film {
     })
 }
 
-fn film_of_size(size: &str) -> Film {
-    film_from(&format!("testsrc2=s={size}:r={FPS}:d={SECONDS}"), &numbered())
+/// The same tone in another form: 44.1 kHz, one channel.
+pub(crate) fn narrow_sound() -> &'static Film {
+    static FILM: OnceLock<Film> = OnceLock::new();
+    FILM.get_or_init(|| {
+        let tone = format!("sine=f=440:r=44100:d={SECONDS},volume=4");
+        parse(&encode(&["-i", &tone, "-ac", "1", "-c:a", "aac", "-b:a", "96k"]), i64::from(AAC_FRAME))
+    })
 }
 
-fn film_from(picture: &str, filters: &str) -> Film {
-    let gop = FPS.to_string();
+fn film_of(size: &str, fps: usize, gop: usize, first: usize) -> Film {
+    film_from(&format!("testsrc2=s={size}:r={fps}:d={SECONDS}"), &numbered_from(first), fps, gop)
+}
+
+fn film_from(picture: &str, filters: &str, fps: usize, gop: usize) -> Film {
+    let gop = gop.to_string();
     let coded = ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-flags", "+cgop", "-sc_threshold", "0"];
     let args = [&["-i", picture, "-vf", filters, "-pix_fmt", "yuv420p", "-g", &gop][..], &coded].concat();
-    let film = parse(&encode(&args), 90_000 / FPS as i64);
-    assert_eq!(film.samples.len(), SECONDS * FPS);
+    let film = parse(&encode(&args), 90_000 / fps as i64);
+    assert_eq!(film.samples.len(), SECONDS * fps);
     film
 }
 
@@ -74,11 +94,16 @@ fn encode(args: &[&str]) -> Vec<u8> {
 
 /// Boxes over the picture: its number in binary, the highest bit first, then one white and one black for the reader to check.
 pub(crate) fn numbered() -> String {
+    numbered_from(0)
+}
+
+fn numbered_from(first: usize) -> String {
     let mut filters =
         format!("drawbox=0:0:{}:{BOX}:black:fill,drawbox={}:0:{BOX}:{BOX}:white:fill", BOXES * BOX, 16 * BOX);
     for bit in 0..16 {
         let (x, weight) = ((15 - bit) * BOX, 1 << bit);
-        write!(filters, ",drawbox={x}:0:{BOX}:{BOX}:white:fill:enable='gte(mod(floor(n/{weight}),2),1)'").unwrap();
+        write!(filters, ",drawbox={x}:0:{BOX}:{BOX}:white:fill:enable='gte(mod(floor((n+{first})/{weight}),2),1)'")
+            .unwrap();
     }
     filters
 }

@@ -15,4 +15,5 @@ mod mp4_hostile;
 mod pictures;
 mod player;
 mod recording;
+mod shots;
 mod sound;

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
-use vitascope_media::compile::{Plan, SegmentPart};
+use vitascope_media::compile::{Answers, Coded, EdgeSource, Make, Need, Plan, SegmentPart, SoundSource};
+use vitascope_media::encoder::edge;
 use vitascope_media::track::{Place, read_file};
 
 use crate::film::{BOX, BOXES};
@@ -55,6 +56,16 @@ impl Served {
         watch(self.dir.path())
     }
 
+    /// How many pictures are shown, whatever is in them.
+    pub(crate) fn count_pictures(&self) -> usize {
+        let exact = ["-fps_mode", "passthrough", "-enc_time_base", "1:90000"];
+        let (bytes, _) = play(
+            self.dir.path(),
+            &[&["-map", "0:v", "-vf", "scale=16:16,setsar=1,format=gray"][..], &exact, &["-f", "rawvideo"]].concat(),
+        );
+        bytes.len() / 256
+    }
+
     /// All sound, both channels interleaved.
     pub(crate) fn listen(&self) -> Vec<f32> {
         let (bytes, _) = play(self.dir.path(), &["-map", "0:a", "-f", "f32le"]);
@@ -86,11 +97,39 @@ fn play(dir: &Path, args: &[&str]) -> (Vec<u8>, String) {
     (output.stdout, log)
 }
 
-/// The bytes of a segment.
+/// The bytes of a segment. What it needs is made first.
 pub(crate) fn segment(plan: &Plan, n: usize) -> Vec<u8> {
-    let layout = plan.segment_layout(n).unwrap();
+    let layout = plan.segment_layout(n, &answers(plan, n)).unwrap();
+    let out = read(layout.parts());
+    assert_eq!(out.len() as u64, layout.size());
+    out
+}
+
+fn answers(plan: &Plan, n: usize) -> Answers {
+    let mut have = Answers::default();
+    for need in plan.needs(n, &have).unwrap() {
+        let Need::Coded(recipe) = need else { panic!("these tests promise nothing") };
+        let coded = tokio::runtime::Runtime::new().unwrap().block_on(make(&recipe.make));
+        have.made(recipe.name, coded);
+    }
+    assert!(plan.needs(n, &have).unwrap().is_empty());
+    have
+}
+
+async fn make(wanted: &Make) -> Coded {
+    let made = match wanted {
+        Make::Edge(EdgeSource { parts, skip, take }) => edge::pictures(read(parts), *skip, *take).await,
+        Make::Black { width, height } => edge::black(*width, *height).await,
+        Make::Sound(SoundSource { codec, parts, sizes, skip, take }) => {
+            edge::sound(codec, sizes, &read(parts), *skip, *take).await
+        }
+    };
+    made.unwrap()
+}
+
+fn read(parts: &[SegmentPart]) -> Vec<u8> {
     let mut out = Vec::new();
-    for part in layout.parts() {
+    for part in parts {
         match part {
             SegmentPart::Bytes(bytes) => out.extend_from_slice(bytes),
             SegmentPart::Slice(slice) => {
@@ -99,7 +138,6 @@ pub(crate) fn segment(plan: &Plan, n: usize) -> Vec<u8> {
             }
         }
     }
-    assert_eq!(out.len() as u64, layout.size());
     out
 }
 

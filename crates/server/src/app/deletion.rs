@@ -137,6 +137,7 @@ pub async fn remove_objects(app: &App, before: WallTime) -> Result<i64> {
         }
         for dropped in due {
             app.objects.delete(&dropped.object, dropped.track_is_gone).await?;
+            app.pieces.forget(&dropped.object).await?;
             if let (true, Ok(track)) = (dropped.track_is_gone, dropped.track_id.parse()) {
                 // An empty folder, if it is there at all.
                 tokio::fs::remove_dir(journal_dir(app, &track)).await.ok();

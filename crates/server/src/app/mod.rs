@@ -8,17 +8,20 @@ pub mod check;
 pub mod collection;
 pub mod connection;
 pub mod deletion;
+pub mod encode;
 pub mod export;
 pub mod image;
 pub mod ingest;
 pub mod live_edge;
 pub mod live_index;
+pub mod pieces;
 pub mod playback;
 pub mod recording;
 pub mod retention;
 pub mod rtstream;
 pub mod source;
 pub mod space;
+pub mod spans;
 pub mod stream;
 pub mod thumbnail;
 pub mod transcript;
@@ -71,6 +74,7 @@ pub struct App {
     pub plans: Arc<playback::PlanCache>,
     /// Turns of those who decode single pictures.
     pub frames: Arc<Semaphore>,
+    pub pieces: Arc<pieces::Pieces>,
     pub space: Arc<space::Space>,
     pub arrivals: Arc<tus::Arrivals>,
     /// Rung after a commit that left something in the outbox, or a job.
@@ -129,6 +133,7 @@ impl App {
             usage: Arc::default(),
             plans: Arc::default(),
             frames: Arc::new(Semaphore::new(thumbnail::AT_ONCE)),
+            pieces: Arc::new(pieces::Pieces::open(config.data_dir.join("cache/pieces"))?),
             arrivals: Arc::default(),
             space: Arc::new(space::Space::of(&config.data_dir, config.min_free)?),
             outbox_bell: Arc::default(),

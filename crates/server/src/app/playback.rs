@@ -5,20 +5,22 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use vitascope_media::compile::{Plan, PlanOptions, SegmentLayout, SegmentPart, plan};
+use vitascope_media::compile::{Answers, Need, Plan, PlanOptions, Promised, SegmentLayout, SegmentPart, plan};
 use vitascope_media::track::{Chunk, Place, TrackView, open_chunks};
 use vitascope_model::capture::MediaKind;
 use vitascope_model::error::Context;
 use vitascope_model::id::TrackId;
-use vitascope_model::rtstream::{RtStream, Track};
+use vitascope_model::rtstream::{RtStream, SealedChunk, Track};
 use vitascope_model::stream::{AssetPart, Piece, Stream};
 use vitascope_model::{Error, Result, TimeRange, WallTime};
 
-use super::App;
 use super::recording::journal_dir;
+use super::{App, encode, pieces, spans};
 
-/// Plans kept: about 25 bytes a sample, so an hour with sound is some 7 MB.
+/// Plans kept,
 const KEPT_PLANS: usize = 32;
+/// with at most so many samples, of 25 bytes each, in all of them: an hour with sound has 280,000.
+const KEPT_SAMPLES: usize = 4_000_000;
 
 /// The plans of finished streams that were asked for last.
 #[derive(Default)]
@@ -40,6 +42,14 @@ impl PlanCache {
         kept.retain(|(key, _)| key != id);
         kept.push_front((id.to_owned(), plan.clone()));
         kept.truncate(KEPT_PLANS);
+        let mut room = KEPT_SAMPLES;
+        let fit = kept.iter().take_while(|(_, plan)| {
+            let fits = plan.weight() <= room;
+            room = room.saturating_sub(plan.weight());
+            fits
+        });
+        let fit = fit.count().max(1);
+        kept.truncate(fit);
     }
 }
 
@@ -50,6 +60,11 @@ pub async fn plan_of(app: &App, stream: &Stream) -> Result<Arc<Plan>> {
     }
     if let Some(kept) = app.plans.get(&stream.id) {
         return Ok(kept);
+    }
+    if let Piece::Spans(list) = &stream.piece {
+        let made = Arc::new(spans::plan(app, list).await?);
+        app.plans.keep(&stream.id, &made);
+        return Ok(made);
     }
     let (video, audio, range) = tracks_of(app, &stream.piece).await?;
     let options = match stream.piece {
@@ -78,7 +93,7 @@ async fn tracks_of(app: &App, piece: &Piece) -> Result<(Option<TrackView>, Optio
             let (video, audio) = if track.kind == MediaKind::Video { (Some(view), None) } else { (None, Some(view)) };
             Ok((video, audio, *range))
         }
-        Piece::Live { .. } => Err(Error::internal("a live edge is planned by itself")),
+        Piece::Live { .. } | Piece::Spans(_) => Err(Error::internal("live edges and lists are planned by themselves")),
         Piece::Video { id } => {
             let video = app.store.find_video(id).await?.ok_or_else(|| Error::not_found(format_args!("video {id}")))?;
             if video.dropped_at.is_some() {
@@ -128,24 +143,73 @@ async fn view_of(app: &App, track: &Track, range: TimeRange) -> Result<TrackView
     let rows = app.store.list_chunks(&track.id, range).await?;
     let mut chunks = Vec::with_capacity(rows.len() + open.len());
     for row in rows {
-        // No object: not encoded yet.
-        let place = if row.object.is_empty() { Place::Promised(track.id.clone()) } else { Place::Object(row.object) };
-        chunks.push(Chunk::from_index(row.start, row.end, &row.index, place)?);
+        chunks.push(chunk_of(&track.id, row)?);
     }
     chunks.extend(open.into_iter().filter(|c| c.end > range.start() && c.start < range.end()));
     Ok(TrackView::new(chunks, track.open && range.end() > app.now()))
 }
 
+pub(super) fn chunk_of(track: &TrackId, row: SealedChunk) -> Result<Chunk> {
+    // No object: not encoded yet.
+    let place = if row.object.is_empty() { Place::Promised(track.clone()) } else { Place::Object(row.object) };
+    Chunk::from_index(row.start, row.end, &row.index, place)
+}
+
 /// The bytes of segment `n`, gathered from where its samples lie.
 pub async fn segment(app: &App, plan: &Plan, n: usize) -> Result<Bytes> {
-    let layout = plan.segment_layout(n).ok_or_else(|| Error::not_found(format_args!("segment {n}")))?;
-    gather(app, &layout).await
+    gather(app, &layout(app, plan, n).await?).await
+}
+
+/// Segment `n`, with all that it needs made: chunks that were promised, then what has to be coded anew.
+pub async fn layout(app: &App, plan: &Plan, n: usize) -> Result<SegmentLayout> {
+    let mut have = Answers::default();
+    loop {
+        let needs = plan.needs(n, &have)?;
+        if needs.is_empty() {
+            return plan.segment_layout(n, &have);
+        }
+        for need in needs {
+            match need {
+                Need::Promised(promised) => {
+                    let chunk = fulfil(app, &promised).await?;
+                    have.fulfil(promised, chunk);
+                }
+                Need::Coded(recipe) => {
+                    let coded = pieces::coded(app, &recipe).await?;
+                    have.made(recipe.name, coded);
+                }
+            }
+        }
+    }
+}
+
+/// A promised chunk as it is, which may mean to have it encoded now.
+async fn fulfil(app: &App, promised: &Promised) -> Result<Chunk> {
+    if let Some(chunk) = filled(app, promised).await? {
+        return Ok(chunk);
+    }
+    encode::materialise(app, &promised.track, promised.start).await?;
+    let late = || Error::unavailable("this part of the video is not encoded yet");
+    filled(app, promised).await?.ok_or_else(late)
+}
+
+async fn filled(app: &App, promised: &Promised) -> Result<Option<Chunk>> {
+    let gone = || Error::gone("what this stream plays was deleted");
+    let row = app.store.find_chunk(&promised.track, promised.start).await?.ok_or_else(gone)?;
+    if row.object.is_empty() {
+        return Ok(None);
+    }
+    Chunk::from_index(row.start, row.end, &row.index, Place::Object(row.object)).map(Some)
 }
 
 /// The bytes of a segment, gathered from where its samples lie.
 pub async fn gather(app: &App, layout: &SegmentLayout) -> Result<Bytes> {
-    let mut out = BytesMut::with_capacity(layout.size() as usize);
-    for part in layout.parts() {
+    read_parts(app, layout.parts(), layout.size()).await
+}
+
+pub(super) async fn read_parts(app: &App, parts: &[SegmentPart], size: u64) -> Result<Bytes> {
+    let mut out = BytesMut::with_capacity(size as usize);
+    for part in parts {
         match part {
             SegmentPart::Bytes(bytes) => out.extend_from_slice(bytes),
             SegmentPart::Slice(slice) => {

@@ -1,5 +1,7 @@
 //! Streams: an unguessable id for what may be played. The same piece of the same owner always has the same id.
 
+use std::fmt::Write as _;
+
 use hmac::{Hmac, KeyInit, Mac};
 use vitascope_model::id::UserId;
 use vitascope_model::rtstream::RtStream;
@@ -40,6 +42,10 @@ pub fn id_of(app: &App, owner: &UserId, piece: &Piece) -> String {
         Piece::Live { id } => format!("{id} live"),
         Piece::Video { id } => id.to_string(),
         Piece::Audio { id } => id.to_string(),
+        Piece::Spans(spans) => spans.iter().fold("spans".to_owned(), |mut list, span| {
+            write!(list, " {} {} {}", span.of, span.range.start().0, span.range.end().0).expect("a string takes it");
+            list
+        }),
     };
     random::hex(&mac_of(app, &format!("{owner} {piece}")).finalize().into_bytes()[..16])
 }
@@ -72,7 +78,7 @@ pub fn playlist_path(stream: &Stream) -> String {
             format!("/streams/{}/{:016}-{:016}.m3u8", stream.id, range.start().0, range.end().0)
         }
         Piece::Live { .. } => live_playlist_path(&stream.id),
-        Piece::Video { .. } | Piece::Audio { .. } => asset_playlist_path(&stream.id),
+        Piece::Video { .. } | Piece::Audio { .. } | Piece::Spans(_) => asset_playlist_path(&stream.id),
     }
 }
 

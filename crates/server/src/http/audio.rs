@@ -14,7 +14,7 @@ use super::extract::{self, Owner, Query, check_name, collection_of};
 use super::reply::{Answer, Reply};
 use super::router::Routes;
 use crate::app::asset::{Wishes, update_audio as update};
-use crate::app::playback::{plan_of, segment};
+use crate::app::playback::{layout, plan_of, segment};
 use crate::app::{App, deletion, stream};
 use crate::views::{self, AudioView};
 
@@ -100,8 +100,11 @@ async fn signed_file(
     let found = app.store.find_stream(&id).await?.ok_or_else(|| Error::not_found("the file"))?;
     let plan = plan_of(&app, &found).await?;
     let init = plan.file_init()?;
-    let sizes = (0..plan.segments()).filter_map(|n| plan.segment_layout(n)).map(|layout| layout.size());
-    let length = init.len() as u64 + sizes.sum::<u64>();
+    let mut length = init.len() as u64;
+    for n in 0..plan.segments() {
+        // Its length has to be told before its bytes: what is still promised is encoded here.
+        length += layout(&app, &plan, n).await?.size();
+    }
     app.usage.add(&found.owner, Meter::BytesOut, length);
     let head = futures_util::stream::once(async move { Ok(init) });
     let rest = futures_util::stream::unfold(0, move |n| {

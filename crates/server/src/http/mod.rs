@@ -10,6 +10,7 @@ mod capture_media;
 mod capture_page;
 mod capture_view;
 mod collection;
+mod compile;
 mod deliver;
 mod door;
 mod error;

@@ -108,6 +108,7 @@ fn built() -> Routes {
         .merge(super::thumbnail::routes())
         .merge(super::upload::routes())
         .merge(super::ingest::routes())
+        .merge(super::compile::routes())
         .merge(super::tus::routes())
         .merge(super::async_response::routes())
         .merge(super::playback::routes())
