@@ -9,6 +9,7 @@ use vitascope_model::{Error, Result, Span};
 use crate::fmp4::shown_times;
 use crate::image::MAX_PIXELS;
 use crate::process::{self, CommandLine, Program};
+use crate::reading::MOST_MEMORY;
 
 /// Of the pictures' clock.
 const TICKS: u32 = 90_000;
@@ -79,7 +80,7 @@ fn command_line(time: i64, fit: Fit, not_black: bool) -> CommandLine {
     );
     let after = "-fps_mode passthrough -frames:v 1 -c:v mjpeg -threads 1 -q:v 3 -f image2pipe pipe:1";
     let words = before.split_whitespace().chain([filters.as_str()]).chain(after.split_whitespace());
-    CommandLine::new(Program::Ffmpeg, words)
+    CommandLine::new(Program::Ffmpeg, words).within(MOST_MEMORY)
 }
 
 /// Width and height of a JPEG, from its frame header.

@@ -10,6 +10,7 @@ use vitascope_model::image::ImageKind;
 use vitascope_model::{Error, Result};
 
 use crate::process::{self, CommandLine, Program};
+use crate::reading::MOST_MEMORY;
 
 /// The largest picture that is decoded.
 pub const MAX_PIXELS: u32 = 50_000_000;
@@ -114,7 +115,7 @@ fn command_line(file: &Path, kind: ImageKind) -> CommandLine {
          -show_entries frame=width,height -of csv=p=0 -i"
     );
     let words = options.split_whitespace().map(str::to_owned).chain([format!("file:{}", file.display())]);
-    CommandLine::new(Program::Ffprobe, words)
+    CommandLine::new(Program::Ffprobe, words).within(MOST_MEMORY)
 }
 
 /// Of the first decoded picture.

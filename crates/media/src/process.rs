@@ -1,5 +1,6 @@
 //! The only room that starts a process. A command line is a value that others build purely and snapshot-test; here it is run:
-//! without a terminal, in a group of its own, with the end of its stderr kept for the error message, and killed when dropped.
+//! without a terminal, in a group of its own, with the end of its stderr kept for the error message, within a limit of memory where one
+//! is said, and killed when dropped.
 //! What the arguments mean is no business of this file.
 
 use std::collections::VecDeque;
@@ -8,6 +9,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -36,11 +38,19 @@ impl Program {
 pub struct CommandLine {
     pub program: Program,
     pub args: Vec<String>,
+    /// Bytes of memory of its own that it may have; None: as many as there are.
+    memory: Option<u64>,
 }
 
 impl CommandLine {
     pub fn new<I: IntoIterator<Item = S>, S: Into<String>>(program: Program, args: I) -> Self {
-        CommandLine { program, args: args.into_iter().map(Into::into).collect() }
+        CommandLine { program, args: args.into_iter().map(Into::into).collect(), memory: None }
+    }
+
+    /// With so many bytes of memory and no more: what asks for more ends with an error.
+    #[must_use]
+    pub fn within(self, memory: u64) -> Self {
+        CommandLine { memory: Some(memory), ..self }
     }
 }
 
@@ -79,6 +89,10 @@ pub fn start(line: &CommandLine) -> Result<(Running, ChildStdin, ChildStdout)> {
         Error::unavailable(format!("{} could not be started; is it installed and on PATH?", line.program.name()))
             .because(e)
     })?;
+    if let (Some(memory), Some(pid)) = (line.memory, child.id().and_then(|id| Pid::from_raw(id.cast_signed()))) {
+        let limit = Rlimit { current: Some(memory), maximum: Some(memory) };
+        prlimit(Some(pid), Resource::Data, limit).internal("limit the memory of a process")?;
+    }
     let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return Err(Error::internal("a started process has no pipes"));
@@ -224,6 +238,21 @@ mod tests {
             through(&line, &[&sound], 4 << 20, LIMIT).await.unwrap().len() < 10_000,
             "it reads as much as it wants"
         );
+    }
+
+    #[tokio::test]
+    async fn what_needs_too_much_memory_fails() {
+        let picture = |size: &str| {
+            let source = format!("color=s={size}:d=0.1");
+            let words = [
+                "-nostdin", "-v", "error", "-f", "lavfi", "-i", &source, "-c:v", "libx264", "-threads", "1", "-f",
+                "null", "-",
+            ];
+            CommandLine::new(Program::Ffmpeg, words.map(str::to_owned)).within(200 << 20)
+        };
+        assert!(output(&picture("640x360"), 10, LIMIT).await.is_ok());
+        let error = output(&picture("3840x2160"), 10, LIMIT).await.unwrap_err();
+        assert!(error.message.contains("malloc"), "{error}");
     }
 
     #[tokio::test]

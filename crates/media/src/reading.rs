@@ -7,7 +7,9 @@ use std::path::Path;
 use crate::image::MAX_PIXELS;
 
 /// The largest piece of memory that ffmpeg may ask for at once.
-const MOST_MEMORY: u32 = 256 << 20;
+const MOST_AT_ONCE: u32 = 256 << 20;
+/// All of it: 4K with ten bits is decoded and encoded in 520 MB, and what needs more is refused by the system.
+pub(crate) const MOST_MEMORY: u64 = 640 << 20;
 
 /// Containers, and raw streams of one codec.
 const DEMUXERS: &str = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf,mxf,gxf,nut,ivf,rm,wtv,dv,mpegvideo,m4v,h264,hevc,h263,obu,vc1,\
@@ -37,7 +39,7 @@ pub(crate) fn limits() -> String {
 
 /// For the tool itself.
 pub(crate) fn quiet() -> String {
-    format!("-hide_banner -loglevel error -max_alloc {MOST_MEMORY}")
+    format!("-hide_banner -loglevel error -max_alloc {MOST_AT_ONCE}")
 }
 
 /// The file as an input's name: never taken for another protocol, whatever it is called.

@@ -153,7 +153,7 @@ fn command_line(file: &Path) -> CommandLine {
 pub(crate) fn asking(file: &Path, ask: &str) -> CommandLine {
     let words = format!("{} {} -threads 1 {ask} -i", reading::quiet(), reading::limits());
     let words = words.split_whitespace().map(str::to_owned);
-    CommandLine::new(Program::Ffprobe, words.chain([reading::name_of(file)]))
+    CommandLine::new(Program::Ffprobe, words.chain([reading::name_of(file)])).within(reading::MOST_MEMORY)
 }
 
 /// What a reader that failed means for whoever sent the file.
@@ -163,6 +163,9 @@ pub(crate) fn unreadable(error: Error) -> Error {
         // A tool that is not there is no fault of the file.
         ErrorKind::Unavailable => return error,
         ErrorKind::ResourceExhausted => "the file takes longer to read than a file may",
+        _ if said.contains("Cannot allocate memory") || said.contains("malloc of size") => {
+            "the file needs more memory to be read than a file may"
+        }
         _ if said.contains("moov atom not found") => "the file is cut off: the index of the MP4 (its moov) is missing",
         _ if said.contains("not on whitelist") => "the file's format is not one that is taken",
         _ => "the file cannot be read as video, sound or image: it is damaged, or of a kind that is not known",

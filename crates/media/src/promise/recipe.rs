@@ -7,8 +7,13 @@ use vitascope_model::{Result, Span};
 
 use crate::probe::{Hdr, Picture, Probe, Ratio, Sound};
 
-/// The longest side of a picture that is made.
+/// The longest side of a picture that is made, and what it is where pictures are larger than 4K or bright: these cost memory.
 const LONGEST_SIDE: u32 = 3840;
+const LONGEST_OF_HUGE: u32 = 2560;
+const LONGEST_OF_BRIGHT: u32 = 1920;
+/// Pixels of the largest picture that is made, and of one that is larger than 4K.
+const MOST_PIXELS: u32 = 3840 * 2160;
+const HUGE: u32 = 4096 * 2304;
 /// Decoders of sound need a little of what comes before.
 const LEAD: Span = Span::millis(500);
 /// Without an index, a reader lands near where it wants to, and waits for a key frame.
@@ -107,7 +112,13 @@ fn size(picture: &Picture) -> (u32, u32) {
     if picture.rotation % 180 == 90 {
         (width, height) = (height, width);
     }
-    let fit = (f64::from(LONGEST_SIDE) / width.max(height)).min(1.0);
+    let longest = match picture.hdr {
+        Some(_) => LONGEST_OF_BRIGHT,
+        None if u64::from(picture.width) * u64::from(picture.height) > u64::from(HUGE) => LONGEST_OF_HUGE,
+        None => LONGEST_SIDE,
+    };
+    let most = (f64::from(MOST_PIXELS) / (width * height)).sqrt();
+    let fit = (f64::from(longest) / width.max(height)).min(most).min(1.0);
     // To the nearest even number; an odd size loses its last line.
     let even = |side: f64| (((side * fit) as u32) / 2 * 2).max(16);
     (even(width), even(height))
@@ -137,13 +148,15 @@ mod tests {
 
     #[test]
     fn a_picture_is_upright_square_even_and_not_too_large() {
+        assert_eq!(made(7680, 4320, (1, 1), 0), (2560, 1440));
+        assert_eq!(made(3000, 3000, (1, 1), 0), (2880, 2880));
         assert_eq!(made(1920, 1080, (1, 1), 0), (1920, 1080));
         assert_eq!(made(1920, 1080, (1, 1), 90), (1080, 1920));
         assert_eq!(made(853, 479, (1, 1), 180), (852, 478));
         assert_eq!(made(720, 576, (64, 45), 0), (1024, 576));
         assert_eq!(made(1440, 1080, (4, 3), 270), (1080, 1920));
         assert_eq!(made(720, 480, (8, 9), 0), (720, 540));
-        assert_eq!(made(7680, 4320, (1, 1), 0), (3840, 2160));
+        assert_eq!(made(4096, 2304, (1, 1), 0), (3840, 2160));
         assert_eq!(made(2, 2, (1, 1), 0), (16, 16));
         assert_eq!(made(640, 480, (1, 100_000), 0), (640, 480));
     }

@@ -16,12 +16,16 @@ use crate::reading;
 const RATE: u32 = 48_000;
 const FRAME: i64 = AAC_FRAME as i64;
 const SOUND_KBPS: u32 = 160;
+/// Pixels of a picture of which the encoder keeps fewer, and the decoder, too: memory is bounded.
+const LARGE: u64 = 2560 * 1440;
 /// Frames of sound that are encoded before the first one that is wanted, so that it sounds as if all had been.
 const SOUND_LEAD: i64 = 4;
 /// Frames of sound that are encoded after the last one: the encoder looks ahead.
 const SOUND_TAIL: i64 = 3;
 
 pub(super) fn command_line(file: &Path, stretches: &[Stretch], threads: usize) -> Result<CommandLine> {
+    let is_large = |stretch: &Stretch| matches!(&stretch.recipe, Recipe::Picture(recipe) if is_large(recipe));
+    let threads = if stretches.iter().any(is_large) { 1 } else { threads };
     let mut words = vec!["-nostdin".to_owned()];
     let mut say = |text: &str| words.extend(text.split_whitespace().map(str::to_owned));
     say(&format!("{} {} -threads {threads} -copyts", reading::quiet(), reading::limits()));
@@ -50,7 +54,7 @@ pub(super) fn command_line(file: &Path, stretches: &[Stretch], threads: usize) -
                 -video_track_timescale 90000 -movflags frag_every_frame+empty_moov+default_base_moof \
                 -flush_packets 1 -f mp4 pipe:1";
     words.extend(form.split_whitespace().map(str::to_owned));
-    Ok(CommandLine::new(Program::Ffmpeg, words))
+    Ok(CommandLine::new(Program::Ffmpeg, words).within(reading::MOST_MEMORY))
 }
 
 /// Where reading begins, from the file's first moment on; none to read all of it.
@@ -67,10 +71,15 @@ fn seek(stretches: &[Stretch]) -> Option<Span> {
     begins?.into_iter().min()
 }
 
+fn is_large(recipe: &PictureRecipe) -> bool {
+    u64::from(recipe.width) * u64::from(recipe.height) > LARGE
+}
+
 fn picture_options(recipe: &PictureRecipe, threads: usize) -> String {
+    let lookahead = if is_large(recipe) { ":rc-lookahead=4:sync-lookahead=0" } else { "" };
     format!(
         "-map 0:{} -c:v libx264 -preset veryfast -profile:v high -crf 21 -bf 0 -g 100000 -forced-idr 1 -pix_fmt yuv420p \
-         -threads {threads} -x264-params scenecut=0:open-gop=0:stitchable=1 -fps_mode passthrough -enc_time_base 1:{TICKS}",
+         -threads {threads} -x264-params scenecut=0:open-gop=0:stitchable=1{lookahead} -fps_mode passthrough -enc_time_base 1:{TICKS}",
         recipe.stream
     )
 }
