@@ -18,5 +18,6 @@ pub mod process;
 pub mod promise;
 mod reading;
 pub mod recovery;
+pub mod site;
 pub mod track;
 pub mod webm;

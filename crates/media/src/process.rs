@@ -17,11 +17,22 @@ use tokio::time::timeout;
 use vitascope_model::error::Context;
 use vitascope_model::{Error, ErrorKind, Result};
 
+/// Variables that no other program needs: keys of ours.
+const KEYS: [&str; 6] = [
+    "VITASCOPE_API_KEY",
+    "VITASCOPE_TRANSCRIBE_KEY",
+    "VITASCOPE_COMPLETE_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+];
+
 /// The programs that we ever start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     Ffmpeg,
     Ffprobe,
+    YtDlp,
 }
 
 impl Program {
@@ -29,6 +40,7 @@ impl Program {
         match self {
             Program::Ffmpeg => "ffmpeg",
             Program::Ffprobe => "ffprobe",
+            Program::YtDlp => "yt-dlp",
         }
     }
 }
@@ -83,6 +95,9 @@ pub fn start(line: &CommandLine) -> Result<(Running, ChildStdin, ChildStdout)> {
     #[expect(clippy::disallowed_methods, reason = "this is the one room that starts processes")]
     let mut command = Command::new(line.program.name());
     command.args(&line.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for key in KEYS {
+        command.env_remove(key);
+    }
     // A group of its own: Ctrl-C in a terminal reaches us, and we let the process finish what it holds.
     command.process_group(0).kill_on_drop(true);
     let mut child = command.spawn().map_err(|e| {

@@ -19,6 +19,7 @@ pub mod playback;
 pub mod recording;
 pub mod retention;
 pub mod rtstream;
+mod site;
 pub mod source;
 pub mod space;
 pub mod spans;

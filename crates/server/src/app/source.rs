@@ -11,8 +11,8 @@ use vitascope_model::usage::Meter;
 use vitascope_model::{Error, Result};
 use vitascope_store::job;
 
-use super::App;
 use super::upload::{self, Inflow};
+use super::{App, site};
 
 /// From where an asset's file comes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,10 @@ pub struct Here {
 }
 
 impl Here {
+    pub(super) fn of(path: PathBuf, received: Received) -> Here {
+        Here { path, received, slot_name: None }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -89,7 +93,7 @@ async fn from_url(app: &App, job: &JobId, url: &str) -> Result<Here> {
     let mut told = 0;
     while let Some(chunk) = download.chunk().await? {
         if inflow.bytes() == 0 && is_page(&chunk) {
-            return Err(Error::invalid("url gives a web page, not a media file"));
+            return site::bring(app, job, url).await;
         }
         inflow.write(&chunk).await?;
         // Making an asset of it is the rest.

@@ -305,7 +305,7 @@ async fn complete(app: &App, slot: &UploadSlot) -> Result<()> {
     let arriving = slot.arriving.clone().ok_or_else(|| Error::internal("an upload that is whole arrives"))?;
     let path = file_of(app, &arriving);
     let (sha256, bytes) =
-        tokio::task::spawn_blocking(move || digest_of(&path)).await.internal("sum up an upload")??;
+        tokio::task::spawn_blocking(move || upload::digest_of(&path)).await.internal("sum up an upload")??;
     let received = Received { file: arriving.file, source_name: arriving.source_name, sha256, bytes };
     let hash = slot.hash.clone();
     let filled = app.store.write(move |tx| Box::pin(async move { table::fill_slot(tx, &hash, &received).await }));
@@ -315,20 +315,6 @@ async fn complete(app: &App, slot: &UploadSlot) -> Result<()> {
     app.metrics.uploaded(bytes);
     app.usage.add(&slot.owner, Meter::BytesIn, bytes);
     Ok(())
-}
-
-fn digest_of(path: &Path) -> Result<(String, u64)> {
-    use std::io::Read;
-    let mut file = std::fs::File::open(path).internal("open an upload")?;
-    let (mut digest, mut bytes, mut block) = (Sha256::new(), 0, vec![0; 1 << 20]);
-    loop {
-        let count = file.read(&mut block).internal("read an upload")?;
-        if count == 0 {
-            return Ok((random::hex(&digest.finalize()), bytes));
-        }
-        digest.update(&block[..count]);
-        bytes += count as u64;
-    }
 }
 
 /// Ends an upload, whether it is whole or not: the slot goes with what came.

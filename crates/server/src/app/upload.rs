@@ -20,6 +20,9 @@ use crate::random;
 /// How long the URL of a slot is good.
 pub const SLOT_LIFE: Span = Span::seconds(86_400);
 
+/// How the name of a folder ends that `yt-dlp` writes into.
+pub(super) const SITE_FOLDER: &str = ".site";
+
 /// Where files lie until they are somebody's: on the disk of the objects, so that taking one over copies nothing.
 pub fn folder(app: &App) -> PathBuf {
     app.config.data_dir.join("uploads")
@@ -167,6 +170,8 @@ pub async fn clear_broken(app: &App) -> Result<()> {
         let is_file = entry.file_type().await.is_ok_and(|kind| kind.is_file());
         if is_file && !named.contains(&name) {
             remove(app, &name).await;
+        } else if name.ends_with(SITE_FOLDER) {
+            fs::remove_dir_all(entry.path()).await.internal("remove what a site gave")?;
         }
     }
     Ok(())
@@ -178,6 +183,21 @@ pub(super) async fn remove(app: &App, file: &str) {
             tracing::warn!(%error, "an upload that nobody needs could not be removed; the next start does it");
         }
         _ => {}
+    }
+}
+
+/// SHA-256 and size of a file.
+pub(super) fn digest_of(path: &Path) -> Result<(String, u64)> {
+    use std::io::Read;
+    let mut file = std::fs::File::open(path).internal("open an upload")?;
+    let (mut digest, mut bytes, mut block) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        let count = file.read(&mut block).internal("read an upload")?;
+        if count == 0 {
+            return Ok((random::hex(&digest.finalize()), bytes));
+        }
+        digest.update(&block[..count]);
+        bytes += count as u64;
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Config {
     pub min_free: u64,
     /// The largest file that is taken, by upload or from a URL: bytes.
     pub max_upload: u64,
+    /// Whether films may be brought from pages of sites.
+    pub yt_dlp: bool,
     pub objects: ObjectsConfig,
     /// What is kept at the most, unless a collection says otherwise.
     pub retention: Retention,
@@ -80,6 +82,7 @@ const KEYS: &[&str] = &[
     "allow_private_urls",
     "min_free",
     "max_upload",
+    "yt_dlp",
     "objects_url",
     "objects_cache",
     "retention_gb",
@@ -161,6 +164,7 @@ impl Config {
             allow_private_urls: parse("allow_private_urls", text("allow_private_urls").unwrap_or("false"))?,
             min_free: size("min_free", text("min_free").unwrap_or("1GB"))?,
             max_upload: size("max_upload", text("max_upload").unwrap_or("20GB"))?,
+            yt_dlp: parse("yt_dlp", text("yt_dlp").unwrap_or("true"))?,
             objects: ObjectsConfig {
                 remote,
                 cache_bytes: size("objects_cache", text("objects_cache").unwrap_or("10GB"))?,

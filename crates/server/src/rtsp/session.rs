@@ -257,6 +257,7 @@ mod tests {
             allow_private_urls: false,
             min_free: 0,
             max_upload: 0,
+            yt_dlp: false,
             objects: Default::default(),
             retention: Default::default(),
             speech_workers: 1,

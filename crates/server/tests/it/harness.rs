@@ -83,6 +83,7 @@ impl TestServer {
             allow_private_urls: false,
             min_free: 0,
             max_upload: 1 << 30,
+            yt_dlp: false,
             objects: Default::default(),
             retention: Default::default(),
             speech_workers: 1,
