@@ -2,8 +2,10 @@
 //! other client does it. No data folder is touched, and nothing of `app` is called. What each command does has a file of its own.
 
 mod api;
+mod download;
 mod library;
 mod meter;
+mod playlist;
 mod remembered;
 mod show;
 mod tus;
@@ -30,6 +32,10 @@ pub enum ClientCommand {
     Ls(library::ListArguments),
     /// Print the URL of the page that plays a video, an audio or an rtstream, or that shows an image.
     Play(library::PlayArguments),
+    /// Print the URLs of an exact range of a video or an rtstream, as a stream and as a page.
+    Clip(download::ClipArguments),
+    /// Save a video, an audio, an image or any stream as a file.
+    Download(download::DownloadArguments),
 }
 
 /// Where the server is, and how to talk to it and to the user.
@@ -76,11 +82,13 @@ pub async fn run(command: ClientCommand, config: ClientConfig) -> ExitCode {
             ClientCommand::Upload(wish) => upload::upload(wish, &config).await,
             ClientCommand::Ls(wish) => library::list(wish, &config).await,
             ClientCommand::Play(wish) => library::play(wish, &config).await,
+            ClientCommand::Clip(wish) => download::clip(wish, &config).await,
+            ClientCommand::Download(wish) => download::download(wish, &config).await,
         }
     };
     tokio::select! {
         said = work => tell(as_json, said),
-        _ = tokio::signal::ctrl_c() => tell_interrupted(as_json),
+        _ = tokio::signal::ctrl_c() => tell_interrupted(as_json, matches!(command, ClientCommand::Upload(_))),
     }
 }
 
@@ -90,12 +98,14 @@ impl ClientCommand {
             ClientCommand::Upload(wish) => &wish.terms,
             ClientCommand::Ls(wish) => &wish.terms,
             ClientCommand::Play(wish) => &wish.terms,
+            ClientCommand::Clip(wish) => &wish.terms,
+            ClientCommand::Download(wish) => &wish.terms,
         }
     }
 }
 
-fn tell_interrupted(as_json: bool) -> ExitCode {
-    let said = "interrupted; the same command goes on where it was";
+fn tell_interrupted(as_json: bool, goes_on: bool) -> ExitCode {
+    let said = if goes_on { "interrupted; the same command goes on where it was" } else { "interrupted" };
     if as_json {
         show::document(&json!({ "success": false, "error": { "code": "interrupted", "message": said } }));
     } else {
