@@ -41,7 +41,7 @@ pub async fn shown_at(init: &[u8], segment: &[u8], at: Span, fit: Fit) -> Result
     let times = shown_times(segment, 1).unwrap_or_default();
     let shown = times.iter().filter(|t| **t <= wanted).max().or(times.iter().min());
     let time = *shown.ok_or_else(|| Error::internal("a segment without pictures"))?;
-    let found = decode(&command_line(time, fit, false), init, segment).await?;
+    let found = decode(&command_line(time, fit, false), &[init, segment]).await?;
     found.ok_or_else(|| Error::internal(format!("the picture at {} s could not be decoded", at.to_seconds())))
 }
 
@@ -49,11 +49,20 @@ pub async fn shown_at(init: &[u8], segment: &[u8], at: Span, fit: Fit) -> Result
 pub async fn first_unless_black(init: &[u8], segment: &[u8], fit: Fit) -> Result<Option<Jpeg>> {
     let first = shown_times(segment, 1).unwrap_or_default().into_iter().min();
     let first = first.ok_or_else(|| Error::internal("a segment without pictures"))?;
-    decode(&command_line(first, fit, true), init, segment).await
+    decode(&command_line(first, fit, true), &[init, segment]).await
 }
 
-async fn decode(line: &CommandLine, init: &[u8], segment: &[u8]) -> Result<Option<Jpeg>> {
-    let bytes = process::through(line, &[init, segment], MOST_OUTPUT, LIMIT).await?;
+/// A sheet of small pictures, side by side and row by row: each of `pictures` is a segment of one key frame, in the order of time.
+pub async fn sheet(init: &[u8], pictures: &[Bytes], tile: (u32, u32), columns: u32) -> Result<Jpeg> {
+    let rows = (pictures.len() as u32).div_ceil(columns);
+    let line = sheet_command_line(tile, columns, rows);
+    let input: Vec<&[u8]> = std::iter::once(init).chain(pictures.iter().map(Bytes::as_ref)).collect();
+    let found = decode(&line, &input).await?;
+    found.ok_or_else(|| Error::internal("none of the key frames could be decoded"))
+}
+
+async fn decode(line: &CommandLine, input: &[&[u8]]) -> Result<Option<Jpeg>> {
+    let bytes = process::through(line, input, MOST_OUTPUT, LIMIT).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -74,12 +83,27 @@ fn command_line(time: i64, fit: Fit, not_black: bool) -> CommandLine {
     filters += &format!(
         "scale=w={width}:h={height}:force_original_aspect_ratio=decrease:out_color_matrix=bt601:out_range=full,format=yuvj420p"
     );
+    jpeg_of(&filters, 2, 3)
+}
+
+/// What cannot fill a tile in its own proportions stands in the middle of it.
+fn sheet_command_line((width, height): (u32, u32), columns: u32, rows: u32) -> CommandLine {
+    let filters = format!(
+        "scale={width}:{height}:force_original_aspect_ratio=decrease:out_color_matrix=bt601:out_range=full,format=yuvj420p,\
+         pad={width}:{height}:-1:-1,setsar=1,tile={columns}x{rows}"
+    );
+    // Each picture is a key frame: there is nothing that threads could share.
+    jpeg_of(&filters, 1, 6)
+}
+
+/// From segments on stdin to one JPEG on stdout.
+fn jpeg_of(filters: &str, threads: u32, quality: u32) -> CommandLine {
     let before = format!(
         "-nostdin -hide_banner -loglevel error -protocol_whitelist pipe -format_whitelist mp4,mov -codec_whitelist h264 \
-         -max_pixels {MAX_PIXELS} -threads 2 -copyts -probesize 65536 -analyzeduration 0 -f mp4 -i pipe:0 -map 0:v:0 -vf"
+         -max_pixels {MAX_PIXELS} -threads {threads} -copyts -probesize 65536 -analyzeduration 0 -f mp4 -i pipe:0 -map 0:v:0 -vf"
     );
-    let after = "-fps_mode passthrough -frames:v 1 -c:v mjpeg -threads 1 -q:v 3 -f image2pipe pipe:1";
-    let words = before.split_whitespace().chain([filters.as_str()]).chain(after.split_whitespace());
+    let after = format!("-fps_mode passthrough -frames:v 1 -c:v mjpeg -threads 1 -q:v {quality} -f image2pipe pipe:1");
+    let words = before.split_whitespace().chain([filters]).chain(after.split_whitespace());
     CommandLine::new(Program::Ffmpeg, words).within(MOST_MEMORY)
 }
 
@@ -105,6 +129,11 @@ mod tests {
     fn the_command_line() {
         let fit = Fit { width: Some(320), height: None };
         insta::assert_snapshot!(command_line(9000, fit, true), @r"ffmpeg -nostdin -hide_banner -loglevel error -protocol_whitelist pipe -format_whitelist mp4,mov -codec_whitelist h264 -max_pixels 50000000 -threads 2 -copyts -probesize 65536 -analyzeduration 0 -f mp4 -i pipe:0 -map 0:v:0 -vf select=eq(pts\,9000),trim=end_frame=1,blackframe=0:32,metadata=select:key=lavfi.blackframe.pblack:value=98:function=less,scale=w=min(iw\,320):h=ih:force_original_aspect_ratio=decrease:out_color_matrix=bt601:out_range=full,format=yuvj420p -fps_mode passthrough -frames:v 1 -c:v mjpeg -threads 1 -q:v 3 -f image2pipe pipe:1");
+    }
+
+    #[test]
+    fn the_command_line_of_a_sheet() {
+        insta::assert_snapshot!(sheet_command_line((160, 90), 5, 3), @r"ffmpeg -nostdin -hide_banner -loglevel error -protocol_whitelist pipe -format_whitelist mp4,mov -codec_whitelist h264 -max_pixels 50000000 -threads 1 -copyts -probesize 65536 -analyzeduration 0 -f mp4 -i pipe:0 -map 0:v:0 -vf scale=160:90:force_original_aspect_ratio=decrease:out_color_matrix=bt601:out_range=full,format=yuvj420p,pad=160:90:-1:-1,setsar=1,tile=5x3 -fps_mode passthrough -frames:v 1 -c:v mjpeg -threads 1 -q:v 6 -f image2pipe pipe:1");
     }
 
     #[test]

@@ -197,6 +197,25 @@ impl Plan {
         })
     }
 
+    /// The key frame that segment `n` begins with (or else the nearest), by itself and at `at`: for pictures that are looked at small.
+    pub fn key_picture_layout(&self, n: usize, at: Span) -> Result<SegmentLayout> {
+        let none = || Error::not_found("a key frame there");
+        let time = u64::try_from(at.to_ticks(self.timescale())).map_err(|_| none())?;
+        let order = (0..=n).rev().chain(n + 1..self.segments.len()).filter(|_| self.has_picture());
+        let mut found = order.filter_map(|n| segment::key_run(self.segments.get(n)?, &self.tracks[0]));
+        segment::alone(found.next().ok_or_else(none)?, &self.tracks[0], time)
+    }
+
+    /// By how much everything is shown later in the segments than it is counted here.
+    pub fn delay(&self) -> Span {
+        Span::of_ticks(i64::from(self.tracks[0].delay), self.timescale())
+    }
+
+    /// Width and height of the first picture.
+    pub fn picture_size(&self) -> Result<(u32, u32)> {
+        self.tracks[0].codec.picture_size()
+    }
+
     /// When a segment begins, counted as in `segment_at`.
     pub fn segment_start(&self, n: usize) -> Span {
         let ticks: u64 = self.segments.iter().take(n).map(|s| s.duration).sum();

@@ -4,12 +4,13 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use bytes::Bytes;
 use vitascope_media::compile::{Plan, PlanOptions, plan};
-use vitascope_media::frame::{Fit, Jpeg, first_unless_black, shown_at};
+use vitascope_media::frame::{Fit, Jpeg, first_unless_black, sheet, shown_at};
 use vitascope_model::Span;
 
 use crate::film::{BOX, BOXES, black, pictures, sound, wider_pictures};
-use crate::player::{number, segment};
+use crate::player::{number, read, segment};
 use crate::recording::{Recording, later, range};
 
 fn plan_of(recording: &Recording) -> Plan {
@@ -23,7 +24,11 @@ async fn picture(plan: &Plan, at: Span, fit: Fit) -> Jpeg {
 
 /// The number in the boxes of a picture that was not made smaller.
 fn number_in(jpeg: &Jpeg) -> usize {
-    let filter = format!("crop={}:{BOX}:0:0,scale={BOXES}:1:flags=area,format=gray", BOX * BOXES);
+    number_at(jpeg, 0, 0)
+}
+
+fn number_at(jpeg: &Jpeg, x: usize, y: usize) -> usize {
+    let filter = format!("crop={}:{BOX}:{x}:{y},scale={BOXES}:1:flags=area,format=gray", BOX * BOXES);
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-f", "jpeg_pipe", "-i", "-", "-vf", &filter, "-f", "rawvideo", "-"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -105,4 +110,22 @@ async fn a_segment_that_begins_black_has_no_first_picture() {
     let black = plan_of(&recording);
     let found = first_unless_black(&black.init().unwrap(), &segment(&black, 1), Fit::default()).await.unwrap();
     assert!(found.is_none());
+}
+
+#[tokio::test]
+async fn a_sheet_has_the_key_frames_in_their_order() {
+    let recording = Recording::of(pictures());
+    let plan = plan_of(&recording);
+    let wanted: Vec<usize> = (0..7).collect();
+    let pictures = wanted.iter().map(|n| {
+        let layout = plan.key_picture_layout(*n, Span::seconds(*n as i64)).unwrap();
+        Bytes::from(read(layout.parts()))
+    });
+    let pictures: Vec<Bytes> = pictures.collect();
+    // As large as they are, so that the numbers can be read.
+    let made = sheet(&plan.init().unwrap(), &pictures, (432, 96), 3).await.unwrap();
+    assert_eq!((made.width, made.height), (3 * 432, 3 * 96));
+    for n in wanted {
+        assert_eq!(number_at(&made, n % 3 * 432, n / 3 * 96), n * 60, "tile {n}");
+    }
 }

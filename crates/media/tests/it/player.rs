@@ -127,7 +127,7 @@ async fn make(wanted: &Make) -> Coded {
     made.unwrap()
 }
 
-fn read(parts: &[SegmentPart]) -> Vec<u8> {
+pub(crate) fn read(parts: &[SegmentPart]) -> Vec<u8> {
     let mut out = Vec::new();
     for part in parts {
         match part {

@@ -3,12 +3,14 @@
 
 pub mod account;
 pub mod asset;
+pub mod captions;
 pub mod capture;
 pub mod check;
 pub mod collection;
 pub mod connection;
 pub mod deletion;
 pub mod encode;
+pub mod expiry;
 pub mod export;
 pub mod image;
 pub mod ingest;
@@ -16,6 +18,7 @@ pub mod live_edge;
 pub mod live_index;
 pub mod pieces;
 pub mod playback;
+pub mod preview;
 pub mod recording;
 pub mod retention;
 pub mod rtstream;
@@ -73,6 +76,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub usage: Arc<usage::Usage>,
     pub plans: Arc<playback::PlanCache>,
+    /// Pictures of streams that were asked for last.
+    pub previews: Arc<preview::Previews>,
     /// Turns of those who decode single pictures.
     pub frames: Arc<Semaphore>,
     pub pieces: Arc<pieces::Pieces>,
@@ -133,6 +138,7 @@ impl App {
             metrics: Arc::default(),
             usage: Arc::default(),
             plans: Arc::default(),
+            previews: Arc::default(),
             frames: Arc::new(Semaphore::new(thumbnail::AT_ONCE)),
             pieces: Arc::new(pieces::Pieces::open(config.data_dir.join("cache/pieces"))?),
             arrivals: Arc::default(),

@@ -67,7 +67,7 @@ pub async fn picture_at(app: &App, plan: &Plan, at: Span, fit: Fit) -> Result<Jp
     let n = plan.segment_at(at).ok_or_else(beyond)?;
     let bytes = segment(app, plan, n).await?;
     let _turn = app.frames.acquire().await;
-    shown_at(&plan.init()?, &bytes, at, fit).await
+    shown_at(&plan.init()?, &bytes, at + plan.delay(), fit).await
 }
 
 /// A picture that stands for all of a plan, and when it is shown.

@@ -1,10 +1,14 @@
 //! How bytes that are played go out: CORS, caching, validators and single byte ranges, the same for every playlist, init and segment.
 //! Pure: it sees the request's headers and the finished body. What the body is, and who may have it, is not decided here.
 
+use std::io::Write as _;
+
 use axum::body::{Bytes, HttpBody};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 use crate::random;
@@ -41,6 +45,31 @@ impl Wanted {
         response
     }
 
+    /// The same of a text, packed where the client can unpack it. Each form has a validator and ranges of its own.
+    pub(super) fn answer_text(&self, kind: &'static str, cache: &'static str, body: Bytes) -> Response {
+        let packed = if self.takes_gzip() { gzip(&body).filter(|packed| packed.len() < body.len()) } else { None };
+        let is_packed = packed.is_some();
+        let mut response = self.answer(kind, cache, packed.unwrap_or(body));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        if is_packed && response.status() != StatusCode::NOT_MODIFIED {
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
+    }
+
+    /// Whether the client says that it unpacks gzip, and does not say with `q=0` that it does not.
+    fn takes_gzip(&self) -> bool {
+        let weight_of = |wanted: &str| {
+            let said = self.headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
+            said.flat_map(|line| line.split(',')).find_map(|one| {
+                let (name, more) = one.split_once(';').unwrap_or((one, ""));
+                let weight = more.trim().strip_prefix("q=").map_or(Ok(1.0), |q| q.trim().parse::<f32>());
+                name.trim().eq_ignore_ascii_case(wanted).then_some(weight.unwrap_or(0.0))
+            })
+        };
+        weight_of("gzip").or_else(|| weight_of("*")).is_some_and(|weight| weight > 0.0)
+    }
+
     /// How many bytes of its body an answer sends.
     pub(super) fn sends(&self, answer: &Response) -> u64 {
         if self.method == Method::HEAD { 0 } else { answer.body().size_hint().lower() }
@@ -70,6 +99,13 @@ impl Wanted {
         }
         response
     }
+}
+
+/// Fast rather than small: a playlist is all repetition.
+fn gzip(body: &[u8]) -> Option<Bytes> {
+    let mut packer = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    packer.write_all(body).ok()?;
+    packer.finish().ok().map(Bytes::from)
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -159,6 +195,28 @@ mod tests {
         let again = wanted(Method::GET, header::IF_NONE_MATCH, &format!("\"x\", W/{tag}"));
         assert_eq!(again.answer("text/plain", "no-cache", body).status(), StatusCode::NOT_MODIFIED);
         assert_eq!(again.answer("text/plain", "no-cache", Bytes::from_static(b"other")).status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn a_text_is_packed_for_who_says_so_and_each_form_has_its_validator() {
+        let body = || Bytes::from("#EXTINF:2.000000,\n".repeat(40));
+        let ask = |name, value| wanted(Method::GET, name, value).answer_text("text/plain", "no-cache", body());
+        let (plain, packed) = (ask(header::ACCEPT, "*/*"), ask(header::ACCEPT_ENCODING, "br, gzip;q=0.5"));
+        assert_eq!(plain.headers().get(header::CONTENT_ENCODING), None);
+        assert_eq!(packed.headers()[header::CONTENT_ENCODING], "gzip");
+        assert!(
+            plain.headers()[header::VARY] == "accept-encoding" && packed.headers()[header::VARY] == "accept-encoding"
+        );
+        assert_ne!(plain.headers()[header::ETAG], packed.headers()[header::ETAG]);
+        assert!(gzip(&body()).unwrap().len() < 80);
+        for refused in ["gzip;q=0", "identity", "*;q=0", "gzip;q=0, *", "gzip;q=x", "br"] {
+            assert_eq!(
+                ask(header::ACCEPT_ENCODING, refused).headers().get(header::CONTENT_ENCODING),
+                None,
+                "{refused}"
+            );
+        }
+        assert!(ask(header::ACCEPT_ENCODING, "*").headers().contains_key(header::CONTENT_ENCODING));
     }
 
     #[test]

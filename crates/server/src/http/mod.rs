@@ -14,6 +14,7 @@ mod compile;
 mod deliver;
 mod door;
 mod error;
+mod expiring;
 mod export;
 mod extract;
 mod guard;

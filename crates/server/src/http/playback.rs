@@ -2,9 +2,11 @@
 //! Segments never change and may be cached for ever; the playlist of something that still grows may not.
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method};
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use vitascope_model::error::Context;
 use vitascope_model::id::RtStreamId;
 use vitascope_model::stream::{Piece, Stream};
 use vitascope_model::usage::Meter;
@@ -13,12 +15,14 @@ use vitascope_model::{Error, WallTime};
 use super::deliver::{FOR_EVER, Wanted, open_to_all, preflight};
 use super::error::ApiError;
 use super::router::Routes;
-use crate::app::App;
-use crate::app::live_edge;
 use crate::app::playback::{gather, plan_of, segment};
+use crate::app::{App, captions, expiry, live_edge, preview};
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 const MP4: &str = "video/mp4";
+const WEBVTT: &str = "text/vtt; charset=utf-8";
+const JPEG: &str = "image/jpeg";
+const FOR_A_DAY: &str = "public, max-age=86400";
 
 pub(super) fn routes() -> Routes {
     Routes::new().open_on("GET", "/streams/{stream}/{file}", get(file).options(preflight))
@@ -36,9 +40,16 @@ async fn file(
 }
 
 async fn found(app: &App, wanted: &Wanted, id: &str, file: &str) -> Result<Response, ApiError> {
-    let stream = app.store.find_stream(id).await?;
+    let named = expiry::resolve(app, id)?;
+    let stream = app.store.find_stream(&named.stream_id).await?;
     let stream = stream.ok_or_else(|| Error::not_found("the stream"))?;
-    let answer = file_of(app, wanted, &stream, file).await?;
+    let mut answer = file_of(app, wanted, &stream, file).await?;
+    if let Some(until) = named.until {
+        // No cache has it for longer than the name lasts.
+        let left = ((until - app.now()).0 / 1_000_000).clamp(0, 3600);
+        let text = format!("private, max-age={left}");
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_str(&text).internal("word a header")?);
+    }
     app.usage.add(&stream.owner, Meter::BytesOut, wanted.sends(&answer));
     Ok(answer)
 }
@@ -47,10 +58,13 @@ async fn file_of(app: &App, wanted: &Wanted, stream: &Stream, file: &str) -> Res
     if let Piece::Live { id } = &stream.piece {
         return live_file(app, wanted, stream, id, file).await;
     }
+    if file.ends_with(".vtt") || file.ends_with(".jpg") {
+        return preview_file(app, wanted, stream, file).await;
+    }
     let plan = plan_of(app, stream).await?;
     if file.ends_with(".m3u8") {
         let cache = if plan.is_complete() { "public, max-age=60" } else { "no-cache" };
-        return Ok(wanted.answer(PLAYLIST, cache, plan.playlist().into()));
+        return Ok(wanted.answer_text(PLAYLIST, cache, plan.playlist().into()));
     }
     if file == "init.mp4" {
         return Ok(wanted.answer(MP4, FOR_EVER, plan.init()?));
@@ -58,6 +72,18 @@ async fn file_of(app: &App, wanted: &Wanted, stream: &Stream, file: &str) -> Res
     let n = file.strip_suffix(".m4s").and_then(|n| n.parse().ok());
     let n: usize = n.ok_or_else(|| Error::not_found(format_args!("file {file} of the stream")))?;
     Ok(wanted.answer("video/iso.segment", FOR_EVER, segment(app, &plan, n).await?))
+}
+
+/// What a player shows beside the recording: pictures of it, and what was said.
+async fn preview_file(app: &App, wanted: &Wanted, stream: &Stream, file: &str) -> Result<Response, ApiError> {
+    let sheet = || file.strip_prefix("strip-")?.strip_suffix(".jpg")?.parse().ok();
+    Ok(match (file, sheet()) {
+        ("poster.jpg", _) => wanted.answer(JPEG, FOR_A_DAY, preview::poster(app, stream).await?),
+        ("strip.vtt", _) => wanted.answer_text(WEBVTT, FOR_A_DAY, preview::strip_list(app, stream).await?.into()),
+        ("captions.vtt", _) => wanted.answer_text(WEBVTT, "no-cache", captions::of_stream(app, stream).await?.into()),
+        (_, Some(n)) => wanted.answer(JPEG, FOR_A_DAY, preview::strip_sheet(app, stream, n).await?),
+        _ => return Err(Error::not_found(format_args!("file {file} of the stream")).into()),
+    })
 }
 
 /// The playlist slides; a segment, which is named by its moment, stays what it is.
@@ -75,7 +101,7 @@ async fn live_file(
     match file {
         "live.m3u8" => {
             let plan = live_edge::playlist_of(app, id).await?;
-            Ok(wanted.answer(PLAYLIST, "no-cache", plan.playlist().into()))
+            Ok(wanted.answer_text(PLAYLIST, "no-cache", plan.playlist().into()))
         }
         "init.mp4" => Ok(wanted.answer(MP4, "no-cache", live_edge::playlist_of(app, id).await?.init()?)),
         _ => {

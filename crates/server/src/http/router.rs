@@ -18,6 +18,7 @@ use vitascope_model::{Error, Result};
 
 use super::door::{Door, WireEnd};
 use super::error::ApiError;
+use super::expiring::expire;
 use super::guard::guard;
 use crate::app::App;
 use crate::random;
@@ -135,7 +136,8 @@ pub fn route_list() -> RouteList {
 
 fn router(app: App) -> Router {
     let Routes { guarded, open, .. } = built();
-    let guarded = guarded.merge(super::unbuilt::router()).route_layer(from_fn_with_state(app.clone(), guard));
+    let guarded = guarded.merge(super::unbuilt::router()).route_layer(from_fn_with_state(app.clone(), expire));
+    let guarded = guarded.route_layer(from_fn_with_state(app.clone(), guard));
     let router = guarded.merge(open).fallback(unknown).method_not_allowed_fallback(wrong_method);
     router.layer(from_fn_with_state(app.clone(), observe)).with_state(app)
 }
