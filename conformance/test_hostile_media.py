@@ -34,7 +34,7 @@ def test_hostile_files_harm_nobody(own, folder, trap, measured):
     cases = list(few(folder, trap, seed=7))
     assert len(cases) == 20
     for case in cases:
-        before = {p for p in objects.rglob("*") if p.is_file()}
+        before = files(objects)
         outcome = offer(own, case, MOST_SECONDS)
         assert outcome.wrong == [], outcome
         assert trap.sprung() == [], outcome
@@ -42,7 +42,7 @@ def test_hostile_files_harm_nobody(own, folder, trap, measured):
         if outcome.asset:
             taken.append(outcome.asset["id"])
         else:
-            assert outcome.message and {p for p in objects.rglob("*") if p.is_file()} == before, outcome
+            assert outcome.message and files(objects) == before, outcome
     watch.stop()
     assert own.running and own.pid == pid
     assert {asset["id"] for asset in Wire(own.url, own.key)("GET", "/assets").data} == set(taken)

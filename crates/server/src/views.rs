@@ -28,6 +28,9 @@ pub(crate) struct VideoView {
     user_id: String,
     keep: bool,
     created_at: String,
+    /// How much of it is encoded, in percent; only while it is not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<i64>,
 }
 
 pub(crate) fn video(app: &App, v: &Video) -> VideoView {
@@ -47,6 +50,7 @@ pub(crate) fn video(app: &App, v: &Video) -> VideoView {
         user_id: v.owner.to_string(),
         keep: v.keep,
         created_at: v.created_at.to_string(),
+        encoding: v.original_id.as_ref().and_then(|id| app.encoding.progress_of(id)),
     }
 }
 

@@ -26,7 +26,7 @@ use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
 use crate::codec::{AAC_FRAME, Codec};
 use crate::fmp4;
 use crate::index::Form;
-use crate::track::{Chunk, TrackView};
+use crate::track::{Chunk, Place, TrackView};
 use run::Run;
 pub(crate) use run::silent_frame;
 
@@ -257,6 +257,22 @@ impl Plan {
 
     pub fn init(&self) -> Result<Bytes> {
         self.init_of(Span::ZERO)
+    }
+
+    /// The chunk that must be made before there is an init segment: as long as all of its picture is promised, nobody knows how it is coded.
+    pub fn needs_for_init(&self) -> Option<Promised> {
+        let lead = &self.tracks[0];
+        let is_unknown = matches!(&lead.codec, Codec::H264 { sps, .. } if sps.is_empty());
+        lead.chunks.iter().filter(|_| is_unknown).find_map(|chunk| match &chunk.place {
+            Place::Promised(track) => Some(Promised { track: track.clone(), start: chunk.start }),
+            _ => None,
+        })
+    }
+
+    /// The init segment, with the leading track coded as that chunk turned out to be.
+    pub fn init_as(&self, lead: &Codec) -> Result<Bytes> {
+        let codecs: Vec<&Codec> = std::iter::once(lead).chain(self.tracks.iter().skip(1).map(|t| &t.codec)).collect();
+        fmp4::init(&codecs, Span::ZERO).map(Bytes::from)
     }
 
     /// The init segment of one file that holds all segments.

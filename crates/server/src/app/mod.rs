@@ -78,6 +78,8 @@ pub struct App {
     pub plans: Arc<playback::PlanCache>,
     /// Pictures of streams that were asked for last.
     pub previews: Arc<preview::Previews>,
+    /// What is being encoded.
+    pub encoding: Arc<encode::Encoding>,
     /// Turns of those who decode single pictures.
     pub frames: Arc<Semaphore>,
     pub pieces: Arc<pieces::Pieces>,
@@ -139,6 +141,7 @@ impl App {
             usage: Arc::default(),
             plans: Arc::default(),
             previews: Arc::default(),
+            encoding: Arc::default(),
             frames: Arc::new(Semaphore::new(thumbnail::AT_ONCE)),
             pieces: Arc::new(pieces::Pieces::open(config.data_dir.join("cache/pieces"))?),
             arrivals: Arc::default(),

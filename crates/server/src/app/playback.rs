@@ -155,6 +155,14 @@ pub(super) fn chunk_of(track: &TrackId, row: SealedChunk) -> Result<Chunk> {
     Chunk::from_index(row.start, row.end, &row.index, place)
 }
 
+/// The init segment. Of what is only promised the beginning is encoded now.
+pub async fn init(app: &App, plan: &Plan) -> Result<Bytes> {
+    match plan.needs_for_init() {
+        Some(promised) => plan.init_as(&fulfil(app, &promised).await?.codec),
+        None => plan.init(),
+    }
+}
+
 /// The bytes of segment `n`, gathered from where its samples lie.
 pub async fn segment(app: &App, plan: &Plan, n: usize) -> Result<Bytes> {
     gather(app, &layout(app, plan, n).await?).await

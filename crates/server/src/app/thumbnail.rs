@@ -11,7 +11,7 @@ use vitascope_store::image::set_poster;
 
 use super::App;
 use super::image::{ImageWishes, take};
-use super::playback::{plan_of, segment};
+use super::playback::{init, plan_of, segment};
 use super::upload::{Inflow, remove};
 
 /// Where a picture that stands for the whole is looked for, in percent: what is black there stands for nothing.
@@ -67,7 +67,7 @@ pub async fn picture_at(app: &App, plan: &Plan, at: Span, fit: Fit) -> Result<Jp
     let n = plan.segment_at(at).ok_or_else(beyond)?;
     let bytes = segment(app, plan, n).await?;
     let _turn = app.frames.acquire().await;
-    shown_at(&plan.init()?, &bytes, at + plan.delay(), fit).await
+    shown_at(&init(app, plan).await?, &bytes, at + plan.delay(), fit).await
 }
 
 /// A picture that stands for all of a plan, and when it is shown.
@@ -80,7 +80,7 @@ pub async fn representative(app: &App, plan: &Plan, fit: Fit) -> Result<(Span, J
     for n in segments {
         let bytes = segment(app, plan, n).await?;
         let _turn = app.frames.acquire().await;
-        if let Some(found) = first_unless_black(&plan.init()?, &bytes, fit).await? {
+        if let Some(found) = first_unless_black(&init(app, plan).await?, &bytes, fit).await? {
             return Ok((plan.segment_start(n), found));
         }
     }

@@ -15,7 +15,7 @@ use vitascope_model::{Error, WallTime};
 use super::deliver::{FOR_EVER, Wanted, open_to_all, preflight};
 use super::error::ApiError;
 use super::router::Routes;
-use crate::app::playback::{gather, plan_of, segment};
+use crate::app::playback::{gather, init, plan_of, segment};
 use crate::app::{App, captions, expiry, live_edge, preview};
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
@@ -67,7 +67,7 @@ async fn file_of(app: &App, wanted: &Wanted, stream: &Stream, file: &str) -> Res
         return Ok(wanted.answer_text(PLAYLIST, cache, plan.playlist().into()));
     }
     if file == "init.mp4" {
-        return Ok(wanted.answer(MP4, FOR_EVER, plan.init()?));
+        return Ok(wanted.answer(MP4, FOR_EVER, init(app, &plan).await?));
     }
     let n = file.strip_suffix(".m4s").and_then(|n| n.parse().ok());
     let n: usize = n.ok_or_else(|| Error::not_found(format_args!("file {file} of the stream")))?;

@@ -2,6 +2,7 @@
 //! idempotent, since after a crash it runs again. Each kind runs in a lane of its own pace, so that what takes hours holds up nothing
 //! that takes milliseconds; a running job's lease is renewed until it ends.
 
+pub mod encode;
 pub mod export_session;
 pub mod ingest;
 pub mod sender;
@@ -18,7 +19,7 @@ use vitascope_model::job::{Job, JobError, JobState};
 use vitascope_model::{Error, ErrorKind, Result, Span};
 use vitascope_store::{job, outbox};
 
-use crate::app::{App, mint};
+use crate::app::{self, App, mint};
 use crate::views;
 
 pub use upkeep::run as run_upkeep;
@@ -26,7 +27,7 @@ pub use upkeep::run as run_upkeep;
 /// A running job whose lease was not renewed for so long is taken to be lost.
 const LEASE: Span = Span::seconds(60);
 const RENEW_EACH: Duration = Duration::from_secs(20);
-const TRIES: i64 = 5;
+pub const TRIES: i64 = 5;
 /// However quiet it is, look again after so long.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -48,7 +49,7 @@ impl Lane {
         match self {
             Lane::Quick => &[export_session::KIND],
             Lane::Awaited => &[ingest::KIND],
-            Lane::Long => &[],
+            Lane::Long => &[encode::KIND],
         }
     }
 
@@ -87,6 +88,9 @@ pub async fn run(app: App) {
     let released = app.store.write(move |tx| Box::pin(async move { job::release_all(tx, now).await })).await;
     if let Err(error) = released {
         tracing::error!(%error, "jobs of an earlier process could not be released");
+    }
+    if let Err(error) = app::encode::resume(&app).await {
+        tracing::error!(%error, "what is still to be encoded could not be taken up again");
     }
     let loops = Lane::ALL.into_iter().flat_map(|lane| std::iter::repeat_n(lane, lane.width()));
     let mut running: JoinSet<()> = loops.map(|lane| run_lane(app.clone(), lane)).collect();
@@ -217,6 +221,7 @@ async fn dispatch(app: &App, job: &Job) -> std::result::Result<String, JobError>
     match job.kind.as_str() {
         export_session::KIND => export_session::run(app, job).await,
         ingest::KIND => ingest::run(app, job).await,
+        encode::KIND => encode::run(app, job).await,
         other => Err(JobError::Fail(Error::internal(format!("no such kind of job: {other}")))),
     }
 }

@@ -91,43 +91,90 @@ impl PictureChunks {
     }
 }
 
-/// Frames with the distances that an index has: the promised ones where there are as many frames, else their own, as long as key frames
-/// are where they were promised and nothing leaves the chunk.
+/// Frames with the distances that an index has: the promised ones where there are as many frames, else their own, with the key frames
+/// that were promised and no others, since segments were planned by them.
 fn timed(chunk: &PromisedChunk, frames: Vec<Frame>) -> Result<Vec<(Entry, Bytes)>> {
     let promised = Index::decode(&chunk.index, u64::MAX)?.entries;
     let is_as_promised = promised.len() == frames.len() && promised.iter().zip(&frames).all(|(p, f)| p.key == f.1);
     let start = ticks_at(chunk.start, TICKS);
-    let deltas: Vec<u32> = if is_as_promised {
-        promised.iter().map(|p| p.delta).collect()
+    let (mut at, mut before) = (start, start);
+    let promised: Vec<(i64, bool)> = promised
+        .iter()
+        .map(|entry| {
+            at += i64::from(entry.delta);
+            (at, entry.key)
+        })
+        .collect();
+    let frames = if is_as_promised {
+        promised.iter().zip(frames).map(|((at, key), frame)| (*at, *key, frame.2)).collect()
     } else {
-        own_deltas(start, ticks_at(chunk.end, TICKS), &promised, &frames)
+        let keys: Vec<i64> = promised.iter().filter(|p| p.1).map(|p| p.0).collect();
+        placed(&keys, ticks_at(chunk.end, TICKS), frames)
     };
-    let entry = |(delta, (_, key, data)): (u32, Frame)| {
+    let entry = |(at, key, data): Frame| {
+        let delta = (at - std::mem::replace(&mut before, at)) as u32;
         let size = u32::try_from(data.len()).map_err(|_| Error::internal("a picture that is too large"))?;
         Ok((Entry { delta, size, key, ..Entry::default() }, data))
     };
-    deltas.into_iter().zip(frames).map(entry).collect()
+    frames.into_iter().map(entry).collect()
 }
 
-fn own_deltas(start: i64, end: i64, promised: &[Entry], frames: &[Frame]) -> Vec<u32> {
-    let mut at = start;
-    let keys: Vec<i64> = promised
-        .iter()
-        .filter_map(|entry| {
-            at += i64::from(entry.delta);
-            entry.key.then_some(at)
-        })
-        .collect();
-    let wanted = |frame: &Frame| {
-        let of_second = keys.iter().find(|key| second(**key) == second(frame.0));
-        if frame.1 { of_second.copied().unwrap_or(frame.0) } else { frame.0 }
-    };
-    let (mut before, left) = (start, frames.len() as i64);
-    let place = |(n, frame): (usize, &Frame)| {
-        let n = n as i64;
-        // Each after the one before, and room for those that follow.
-        let at = if n == 0 { start } else { wanted(frame).min(end - (left - n)).max(before + 1) };
-        (at - std::mem::replace(&mut before, at)) as u32
-    };
-    frames.iter().enumerate().map(place).collect()
+/// The frames of each second from its key frame on. A second without any shows the key frame before it.
+fn placed(keys: &[i64], end: i64, frames: Vec<Frame>) -> Vec<Frame> {
+    let mut held = frames.first().map(|f| f.2.clone()).unwrap_or_default();
+    let mut rest = frames.into_iter().peekable();
+    let mut out = Vec::new();
+    for (n, key) in keys.iter().enumerate() {
+        let until = keys.get(n + 1).copied().unwrap_or(end);
+        let is_last = n + 1 == keys.len();
+        let mut group = Vec::new();
+        while let Some(frame) = rest.next_if(|f| is_last || second(f.0) < second(until)) {
+            group.push(frame);
+        }
+        match group.first() {
+            Some((_, true, data)) => held = data.clone(),
+            _ => group.insert(0, (*key, true, held.clone())),
+        }
+        let (count, mut before) = (group.len() as i64, *key - 1);
+        for (n, frame) in (0..).zip(&mut group) {
+            // Each after the one before, and room for those that follow.
+            frame.0 = if n == 0 { *key } else { frame.0.min(until - (count - n)).max(before + 1) };
+            frame.1 = n == 0;
+            before = frame.0;
+        }
+        out.append(&mut group);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = TICKS as i64;
+
+    fn frame(at: i64, key: bool) -> Frame {
+        (at, key, Bytes::from(at.to_string()))
+    }
+
+    fn seen(frames: &[Frame]) -> Vec<(i64, bool, &str)> {
+        frames.iter().map(|f| (f.0, f.1, std::str::from_utf8(&f.2).unwrap())).collect()
+    }
+
+    #[test]
+    fn key_frames_are_where_they_were_promised_whatever_came() {
+        // A second is missing, and one has a frame too many, late.
+        let frames = vec![frame(3000, true), frame(6000, false), frame(2 * SECOND, true), frame(4 * SECOND + 9, true)];
+        let placed = placed(&[0, SECOND, 2 * SECOND], 4 * SECOND, frames);
+        assert_eq!(
+            seen(&placed),
+            [
+                (0, true, "3000"),
+                (6000, false, "6000"),
+                (SECOND, true, "3000"),
+                (2 * SECOND, true, "180000"),
+                (4 * SECOND - 1, false, "360009"),
+            ]
+        );
+    }
 }

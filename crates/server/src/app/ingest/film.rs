@@ -13,11 +13,12 @@ use vitascope_model::rtstream::{LivePlace, SealedChunk, Track, TrackRole};
 use vitascope_model::stream::{AssetPart, Purpose};
 use vitascope_model::upload::Original;
 use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
+use vitascope_store::job::NewJob;
 use vitascope_store::{encoding, job, original, track};
 
 use crate::app::asset::{Asset, Made, Material, make};
 use crate::app::source::Here;
-use crate::app::{App, mint};
+use crate::app::{App, encode, mint};
 use crate::views;
 
 /// Sound that lasts so much longer than the picture is the rest of its last frame.
@@ -85,6 +86,8 @@ struct Rows {
     /// None where the owner has the file already.
     file: Option<Original>,
     tracks: TrackRows,
+    /// What makes the promised chunks, where there are any.
+    encoding: Option<NewJob>,
 }
 
 pub(super) async fn ingest(app: &App, job: &Job, here: Here, wishes: Wishes) -> Result<String> {
@@ -93,7 +96,7 @@ pub(super) async fn ingest(app: &App, job: &Job, here: Here, wishes: Wishes) -> 
         && let Some(parts) = parts_of_twin(app, file, wishes.kind).await?
     {
         let made = make(app, material(job, wishes, file, parts.0, parts.1))?;
-        return store(app, job, made, Rows { file: None, tracks: Vec::new() }).await;
+        return store(app, job, made, Rows { file: None, tracks: Vec::new(), encoding: None }).await;
     }
     let found = look(&here, wishes.kind).await?;
     let is_new = before.is_none();
@@ -104,12 +107,14 @@ pub(super) async fn ingest(app: &App, job: &Job, here: Here, wishes: Wishes) -> 
     let (parts, tracks) = lay_out(app, &file, &found)?;
     let has_picture = found.tracks.iter().any(|t| t.kind == MediaKind::Video);
     let made = make(app, material(job, wishes, &file, parts, has_picture))?;
+    let is_promised = tracks.iter().any(|(.., recipe)| recipe.is_some());
+    let encoding = is_promised.then(|| encode::enqueue(app, &file.id, &file.owner, &file.collection_id)).transpose()?;
     if !is_new {
-        return store(app, job, made, Rows { file: None, tracks }).await;
+        return store(app, job, made, Rows { file: None, tracks, encoding }).await;
     }
     app.objects.adopt(here.path(), &file.object).await?;
     let key = file.object.clone();
-    let stored = store(app, job, made, Rows { file: Some(file), tracks }).await;
+    let stored = store(app, job, made, Rows { file: Some(file), tracks, encoding }).await;
     if stored.is_err() {
         // Without a row nobody would find it again.
         app.objects.give_back(&key, here.path()).await.ok();
@@ -308,10 +313,14 @@ async fn store(app: &App, job: &Job, made: Made, rows: Rows) -> Result<String> {
                         track::insert_chunk(tx, &row.id, chunk).await?;
                     }
                 }
+                if let Some(encoding) = &rows.encoding {
+                    job::enqueue(tx, encoding, now).await?;
+                }
                 made.insert(tx, now).await?;
                 job::set_reply(tx, &id, &answer).await
             })
         })
         .await?;
+    app.job_bells.ring();
     Ok(reply)
 }
