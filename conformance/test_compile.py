@@ -5,12 +5,16 @@ import json
 import time
 import urllib.error
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from rig_browser import node, play
 from rig_media import film, numbers, sound_seconds
+from rig_publish import Publisher
+from rig_session import SCREEN, SESSIONS, started, until
 from rig_wire import is_error, is_success
+from stage import frames
 from videodb.search import SearchResult
 from videodb.shot import Shot
 
@@ -98,6 +102,11 @@ def test_row_compile_mixes_videos_of_different_size_and_rate(api, videos, films,
     seconds = sum(b - a for _, a, b in ranges)
     assert sound_seconds(url) == pytest.approx(seconds, abs=0.022)
     assert api("POST", "/compile", asked).data["stream_url"] == url
+    with urllib.request.urlopen(url.replace("index.m3u8", "apple.m3u8"), timeout=20) as told:
+        apple = told.read().decode().splitlines()
+    maps = [line.split('"')[1] for line in apple if line.startswith("#EXT-X-MAP")]
+    assert len(maps) == 5 and apple.count("#EXT-X-DISCONTINUITY") == 4 and apple[-1] == "#EXT-X-ENDLIST"
+    assert all(status(url.replace("index.m3u8", name)) == 200 for name in maps)
 
 
 def test_row_compile_of_a_search_result_and_of_sound(conn, api, videos):
@@ -178,3 +187,39 @@ def test_hls_js_seeks_to_the_very_picture(videos):
 def reverse(number: int | None) -> int | None:
     """The player's page reads the boxes from the highest bit on; these films begin with the lowest."""
     return None if number is None else int(f"{number:016b}"[::-1], 2)
+
+
+def test_moments_of_a_recording_are_as_exact(server, api, tmp_path):
+    """The rtstream's own range begins at a key frame, as it always did; in a list it begins where it is asked to."""
+    session, recorder, urls = started(api, SCREEN)
+    publisher = Publisher(urls["display:1"], "video", tmp_path)
+    until(api, session, "active", timeout=15)
+    time.sleep(6)
+    publisher.end()
+    assert is_success(recorder("POST", f"/capture/session/{session}/stop"))
+    until(api, session, "exported")
+    stream = api("GET", f"{SESSIONS}/{session}").data["rtstreams"][0]["id"]
+    now = time.time()
+    whole = api("GET", f"/rtstream/{stream}/stream?start={now - 60}&end={now}").data["stream_url"]
+    with urllib.request.urlopen(whole, timeout=20) as answer:
+        date = answer.read().decode().split("PROGRAM-DATE-TIME:")[1].split()[0]
+    origin = datetime.fromisoformat(date.replace("Z", "+00:00")).timestamp()
+    recorded = [(origin + frame.at, frame.number) for frame in frames.read(whole)]
+    assert len(recorded) > 40
+
+    def shown(start: float, end: float) -> list[int]:
+        first, last = (min(recorded, key=lambda frame: abs(frame[0] - moment))[0] for moment in (start, end))
+        return [number for at, number in recorded if first <= at < last]
+
+    # A tenth of the way from one picture to the next, so that rounding has something to do and nothing hangs on a microsecond.
+    moment = lambda n: recorded[n][0] + 0.1 * (recorded[n + 1][0] - recorded[n][0])  # noqa: E731
+    shots = [[moment(7), moment(21)], [moment(3), moment(4)], [moment(13), moment(38)]]
+    made = api("POST", "/compile", [{"video_id": stream, "shots": shots}])
+    assert is_success(made), made
+    assert [frame.number for frame in frames.read(made.data["stream_url"])] == [n for shot in shots for n in shown(*shot)]
+    late = api("POST", "/compile", [{"video_id": stream, "shots": [[now + 10, now + 20]]}])
+    assert is_error(late, 400) and "there is only" in late.json["message"]
+    video = api("GET", f"{SESSIONS}/{session}").data["exported_video_id"]
+    made = api("POST", f"/video/{video}/stream", {"timeline": [[0.55, 1.5]]})
+    read = frames.read(made.data["stream_url"])
+    assert read and [frame.number for frame in read] == list(range(read[0].number, read[0].number + len(read)))

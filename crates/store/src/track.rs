@@ -95,6 +95,21 @@ impl Store {
         row.ok_or_else(|| Error::not_found(format_args!("track {id}")))?.into_model()
     }
 
+    /// Those of a list that are there, in no order.
+    pub async fn list_tracks(&self, ids: &[TrackId]) -> Result<Vec<Track>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = sqlx::QueryBuilder::new("select * from track where id in (");
+        let mut list = query.separated(", ");
+        ids.iter().for_each(|id| {
+            list.push_bind(id.as_str());
+        });
+        query.push(")");
+        let rows: Vec<TrackRow> = query.build_query_as().fetch_all(&self.readers).await.or_broken()?;
+        rows.into_iter().map(TrackRow::into_model).collect()
+    }
+
     pub async fn find_rtstream_track(&self, rtstream: &RtStreamId) -> Result<Option<Track>> {
         const SQL: &str = "select * from track where rtstream_id = $1";
         let read = async {

@@ -2,6 +2,7 @@
 //! One init segment, one continuous timeline, no discontinuity; segments are our `moof` and slices of chunks as they lie.
 //! The range begins at the key frame at or before its start and ends exactly; the wall clock decides where both tracks lie.
 
+mod apple;
 mod convert;
 mod lead;
 mod live;

@@ -206,3 +206,20 @@ fn sound_in_another_form_is_converted_and_keeps_its_place() {
     }
     assert_eq!(served.watch().len(), 156);
 }
+
+#[test]
+fn the_layout_for_apple_has_a_map_for_each_stretch_of_one_source() {
+    let plan = Sources::new().plan(&[shot(0, range(0, 3000)), shot(1, range(500, 2000)), shot(0, range(0, 1000))]);
+    let list = plan.apple_playlist();
+    let lines: Vec<&str> = list.lines().filter(|l| !l.starts_with("#EXTINF")).collect();
+    let expected = "#EXTM3U|#EXT-X-VERSION:7|#EXT-X-TARGETDURATION:2|#EXT-X-PLAYLIST-TYPE:VOD|#EXT-X-MAP:URI=\"init-0.mp4\"|0.m4s|1.m4s|\
+        #EXT-X-DISCONTINUITY|#EXT-X-MAP:URI=\"init-1.mp4\"|2.m4s|#EXT-X-DISCONTINUITY|#EXT-X-MAP:URI=\"init-2.mp4\"|3.m4s|#EXT-X-ENDLIST";
+    assert_eq!(lines.join("|"), expected);
+    let width = |stretch| {
+        let init = plan.apple_init(stretch).unwrap();
+        let at = init.windows(4).position(|w| w == b"avc3").unwrap() + 28;
+        u16::from_be_bytes([init[at], init[at + 1]])
+    };
+    assert_eq!([width(0), width(1), width(2)], [432, 640, 432]);
+    assert!(plan.apple_init(3).is_err());
+}

@@ -12,6 +12,7 @@ pub mod deletion;
 pub mod encode;
 pub mod expiry;
 pub mod export;
+pub mod gather;
 pub mod image;
 pub mod ingest;
 pub mod live_edge;

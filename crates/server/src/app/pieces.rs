@@ -15,7 +15,7 @@ use vitascope_model::error::Context;
 use vitascope_model::{Error, Result};
 
 use super::App;
-use super::playback::read_parts;
+use super::gather::read_parts;
 use crate::random;
 
 /// Bytes of all pieces together: some hours of nothing but edges.

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
-use vitascope_media::compile::{Answers, Need, Plan, PlanOptions, Promised, SegmentLayout, SegmentPart, plan};
+use bytes::Bytes;
+use vitascope_media::compile::{Answers, Need, Plan, PlanOptions, Promised, SegmentLayout, plan};
 use vitascope_media::track::{Chunk, Place, TrackView, open_chunks};
 use vitascope_model::capture::MediaKind;
 use vitascope_model::error::Context;
@@ -14,6 +14,7 @@ use vitascope_model::rtstream::{RtStream, SealedChunk, Track};
 use vitascope_model::stream::{AssetPart, Piece, Stream};
 use vitascope_model::{Error, Result, TimeRange, WallTime};
 
+use super::gather::gather;
 use super::recording::journal_dir;
 use super::{App, encode, pieces, spans};
 
@@ -208,53 +209,4 @@ async fn filled(app: &App, promised: &Promised) -> Result<Option<Chunk>> {
         return Ok(None);
     }
     Chunk::from_index(row.start, row.end, &row.index, Place::Object(row.object)).map(Some)
-}
-
-/// The bytes of a segment, gathered from where its samples lie.
-pub async fn gather(app: &App, layout: &SegmentLayout) -> Result<Bytes> {
-    read_parts(app, layout.parts(), layout.size()).await
-}
-
-pub(super) async fn read_parts(app: &App, parts: &[SegmentPart], size: u64) -> Result<Bytes> {
-    let mut out = BytesMut::with_capacity(size as usize);
-    for part in parts {
-        match part {
-            SegmentPart::Bytes(bytes) => out.extend_from_slice(bytes),
-            SegmentPart::Slice(slice) => {
-                out.extend_from_slice(&read_slice(app, &slice.place, slice.offset, slice.length).await?);
-            }
-        }
-    }
-    Ok(out.freeze())
-}
-
-async fn read_slice(app: &App, place: &Place, offset: u64, length: u64) -> Result<Bytes> {
-    let path = match place {
-        Place::File(path) => path,
-        Place::Object(key) => return app.objects.range(key, offset, length).await,
-        Place::Promised(track) => {
-            return Err(Error::internal(format!("a chunk of {track} was read before it was encoded")));
-        }
-    };
-    let file = path.clone();
-    let read = tokio::task::spawn_blocking(move || {
-        use std::os::unix::fs::FileExt;
-        let mut out = vec![0; length as usize];
-        std::fs::File::open(&file)?.read_exact_at(&mut out, offset).map(|()| out)
-    });
-    match read.await.internal("read a journal")? {
-        Ok(bytes) => Ok(bytes.into()),
-        // Sealed since the plan was made: the same bytes are an object now.
-        Err(_) => app.objects.range(&object_of(path)?, offset, length).await,
-    }
-}
-
-/// The key under which a journal file was sealed: `seal_chunk` names objects by track and start.
-fn object_of(journal_file: &std::path::Path) -> Result<String> {
-    let name = journal_file.file_name().and_then(|n| n.to_str());
-    let track = journal_file.parent().and_then(|p| p.file_name()).and_then(|n| n.to_str());
-    match (track, name) {
-        (Some(track), Some(name)) => Ok(format!("tracks/{track}/{name}")),
-        _ => Err(Error::internal("a journal file without a track")),
-    }
 }

@@ -11,7 +11,8 @@ use vitascope_media::frame::{Fit, sheet};
 use vitascope_model::stream::{Piece, Stream};
 use vitascope_model::{Error, Result, Span};
 
-use super::playback::{gather, plan_of};
+use super::gather::gather;
+use super::playback::{init, plan_of};
 use super::thumbnail::representative;
 use super::{App, image};
 

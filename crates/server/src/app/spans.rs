@@ -9,6 +9,7 @@ use vitascope_media::track::{Chunk, TrackView};
 use vitascope_model::account::Scope;
 use vitascope_model::capture::MediaKind;
 use vitascope_model::error::Context;
+use vitascope_model::id::TrackId;
 use vitascope_model::rtstream::{SealedChunk, Track};
 use vitascope_model::stream::{AssetPart, Piece, SpanOf, Stream, StreamSpan};
 use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
@@ -93,33 +94,24 @@ fn cut(n: usize, wanted: &Wanted, has: TimeRange) -> Result<Option<TimeRange>> {
     range.map(Some).ok_or_else(outside)
 }
 
-/// What is cut from one source: indexes of tracks, and how far their clock is ahead of the source's own time.
-#[derive(Clone, Copy, Default)]
+/// What is cut from one source: its tracks, and how far their clock is ahead of the source's own time.
 struct Source {
     ahead: Span,
-    picture: Option<usize>,
-    sound: Option<usize>,
-}
-
-/// The tracks of a list, and what of each is needed.
-#[derive(Default)]
-struct Tracks {
-    tracks: Vec<(Track, Vec<TimeRange>)>,
-    sources: HashMap<SpanOf, Source>,
+    tracks: Vec<TrackId>,
 }
 
 /// The plan of a list whose sources are there.
 pub async fn plan(app: &App, spans: &[StreamSpan]) -> Result<Plan> {
-    let mut known = Tracks::default();
-    let mut shots = Vec::with_capacity(spans.len());
+    let mut sources: HashMap<&SpanOf, Source> = HashMap::new();
     for span in spans {
-        let source = match known.sources.get(&span.of) {
-            Some(source) => *source,
-            None => known.look_up(app, &span.of).await?,
-        };
-        shots.push(known.shot(source, span.range)?);
+        if !sources.contains_key(&span.of) {
+            sources.insert(&span.of, look_up(app, &span.of).await?);
+        }
     }
-    let read = try_join_all(known.tracks.into_iter().map(|(track, ranges)| read(app, track, ranges))).await?;
+    let ids: Vec<TrackId> = sources.values().flat_map(|s| s.tracks.iter().cloned()).collect();
+    let mut tracks = Tracks::of(app.store.list_tracks(&ids).await?);
+    let shots = spans.iter().map(|span| tracks.shot(&sources[&span.of], span.range)).collect::<Result<Vec<_>>>()?;
+    let read = try_join_all(tracks.list.into_iter().map(|(track, ranges)| read(app, track, ranges))).await?;
     let made = tokio::task::spawn_blocking(move || {
         let tracks = read.into_iter().map(Read::into_view).collect::<Result<Vec<_>>>()?;
         compile(tracks, &shots, &PlanOptions::default())
@@ -127,60 +119,54 @@ pub async fn plan(app: &App, spans: &[StreamSpan]) -> Result<Plan> {
     made.await.internal("plan a list of spans")?
 }
 
-impl Tracks {
-    async fn look_up(&mut self, app: &App, of: &SpanOf) -> Result<Source> {
-        // Between the look at the stream and this one it may have been deleted.
-        let gone = || Error::gone("what this stream plays was deleted");
-        let source = match of {
-            SpanOf::Video(id) => {
-                let video = app.store.find_video(id).await?.filter(|v| v.dropped_at.is_none()).ok_or_else(gone)?;
-                self.parts(app, &video.parts).await?
-            }
-            SpanOf::Audio(id) => {
-                let audio = app.store.find_audio(id).await?.ok_or_else(gone)?;
-                self.parts(app, &audio.parts).await?
-            }
-            SpanOf::RtStream(id) => {
-                let track = app.store.find_rtstream_track(id).await?.ok_or_else(gone)?;
-                let mut source = Source::default();
-                self.add(track, &mut source);
-                source
-            }
-        };
-        self.sources.insert(of.clone(), source);
-        Ok(source)
-    }
-
-    async fn parts(&mut self, app: &App, parts: &[AssetPart]) -> Result<Source> {
-        let first = parts.first().ok_or_else(|| Error::internal("an asset has no parts"))?;
-        let mut source = Source { ahead: first.range.start() - WallTime(0), ..Source::default() };
-        for part in parts.iter().filter(|p| p.purpose.is_cut_from()) {
-            self.add(app.store.get_track(&part.track_id).await?, &mut source);
+async fn look_up(app: &App, of: &SpanOf) -> Result<Source> {
+    // Between the look at the stream and this one it may have been deleted.
+    let gone = || Error::gone("what this stream plays was deleted");
+    match of {
+        SpanOf::Video(id) => {
+            let video = app.store.find_video(id).await?.filter(|v| v.dropped_at.is_none()).ok_or_else(gone)?;
+            cut_from(&video.parts)
         }
-        Ok(source)
+        SpanOf::Audio(id) => cut_from(&app.store.find_audio(id).await?.ok_or_else(gone)?.parts),
+        SpanOf::RtStream(id) => {
+            let track = app.store.find_rtstream_track(id).await?.ok_or_else(gone)?;
+            Ok(Source { ahead: Span::ZERO, tracks: vec![track.id] })
+        }
+    }
+}
+
+fn cut_from(parts: &[AssetPart]) -> Result<Source> {
+    let first = parts.first().ok_or_else(|| Error::internal("an asset has no parts"))?;
+    let tracks = parts.iter().filter(|p| p.purpose.is_cut_from()).map(|p| p.track_id.clone());
+    Ok(Source { ahead: first.range.start() - WallTime(0), tracks: tracks.collect() })
+}
+
+/// The tracks of a list, and what of each is needed.
+struct Tracks {
+    list: Vec<(Track, Vec<TimeRange>)>,
+    places: HashMap<TrackId, usize>,
+}
+
+impl Tracks {
+    fn of(found: Vec<Track>) -> Tracks {
+        let places = found.iter().enumerate().map(|(n, track)| (track.id.clone(), n)).collect();
+        Tracks { list: found.into_iter().map(|track| (track, Vec::new())).collect(), places }
     }
 
-    fn add(&mut self, track: Track, source: &mut Source) {
-        let known = self.tracks.iter().position(|(t, _)| t.id == track.id);
-        let kind = track.kind;
-        let index = known.unwrap_or_else(|| {
-            self.tracks.push((track, Vec::new()));
-            self.tracks.len() - 1
-        });
-        *(if kind == MediaKind::Video { &mut source.picture } else { &mut source.sound }) = Some(index);
-    }
-
-    fn shot(&mut self, source: Source, own: TimeRange) -> Result<Shot> {
+    fn shot(&mut self, source: &Source, own: TimeRange) -> Result<Shot> {
         let (start, end) = (own.start() + source.ahead, own.end() + source.ahead);
         let range = TimeRange::new(start, end).ok_or_else(|| Error::internal("an empty span was stored"))?;
-        for index in [source.picture, source.sound].into_iter().flatten() {
-            let (track, ranges) = &mut self.tracks[index];
+        let mut shot = Shot { picture: None, sound: None, range };
+        for id in &source.tracks {
+            let index = *self.places.get(id).ok_or_else(|| Error::gone("what this stream plays was deleted"))?;
+            let (track, ranges) = &mut self.list[index];
             if track.kept_from.is_some_and(|kept| start < kept) {
                 return Err(Error::gone("what this stream plays is not kept any more"));
             }
             ranges.extend(TimeRange::new(start - MARGIN, end + MARGIN));
+            *(if track.kind == MediaKind::Video { &mut shot.picture } else { &mut shot.sound }) = Some(index);
         }
-        Ok(Shot { picture: source.picture, sound: source.sound, range })
+        Ok(shot)
     }
 }
 

@@ -15,7 +15,8 @@ use vitascope_model::{Error, WallTime};
 use super::deliver::{FOR_EVER, Wanted, open_to_all, preflight};
 use super::error::ApiError;
 use super::router::Routes;
-use crate::app::playback::{gather, init, plan_of, segment};
+use crate::app::gather::gather;
+use crate::app::playback::{init, plan_of, segment};
 use crate::app::{App, captions, expiry, live_edge, preview};
 
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
@@ -62,6 +63,13 @@ async fn file_of(app: &App, wanted: &Wanted, stream: &Stream, file: &str) -> Res
         return preview_file(app, wanted, stream, file).await;
     }
     let plan = plan_of(app, stream).await?;
+    if file == "apple.m3u8" && plan.is_complete() {
+        return Ok(wanted.answer_text(PLAYLIST, "public, max-age=60", plan.apple_playlist().into()));
+    }
+    let stretch = file.strip_prefix("init-").and_then(|f| f.strip_suffix(".mp4")).and_then(|n| n.parse().ok());
+    if let Some(stretch) = stretch {
+        return Ok(wanted.answer(MP4, FOR_EVER, plan.apple_init(stretch)?));
+    }
     if file.ends_with(".m3u8") {
         let cache = if plan.is_complete() { "public, max-age=60" } else { "no-cache" };
         return Ok(wanted.answer_text(PLAYLIST, cache, plan.playlist().into()));
