@@ -104,7 +104,7 @@ pub async fn strip_sheet(app: &App, stream: &Stream, n: usize) -> Result<Bytes> 
     for layout in layouts {
         pictures.push(gather(app, &layout).await?);
     }
-    let made = sheet(&init(app, plan).await?, &pictures, strip.tile, COLUMNS as u32).await?;
+    let made = sheet(&init(app, &plan).await?, &pictures, strip.tile, COLUMNS as u32).await?;
     app.previews.keep(key, &made.bytes);
     Ok(made.bytes)
 }
