@@ -339,9 +339,9 @@ class TestNotBuilt:
     @pytest.mark.parametrize(
         "method, path",
         [
-            ("POST", "/collection/default/upload"), ("POST", "/rtstream"), ("POST", "/rtstream/event"),
+            ("POST", "/video/m-x/reframe"), ("POST", "/rtstream"), ("POST", "/rtstream/event"),
             ("POST", "/rtstream/rts-x/understand"), ("POST", "/rtstream/rts-x/search"), ("POST", "/collection/default/search"), ("POST", "/video/m-x/index"),
-            ("POST", "/timeline"), ("POST", "/chat/completions"), ("POST", "/editor"), ("POST", "/transcode"),
+            ("POST", "/timeline"), ("POST", "/chat/completions"), ("POST", "/editor"), ("POST", "/timeline_v2"),
         ],
     )  # fmt: skip
     def test_what_is_promised_and_not_built_says_so(self, api, method, path):

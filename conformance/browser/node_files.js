@@ -6,6 +6,14 @@ const parts = {
   async usage(conn) {
     return { usage: await conn.checkUsage(), invoices: await conn.getInvoices() };
   },
+
+  async download(conn, id) {
+    const collection = await conn.getCollection();
+    const video = await collection.getVideo(id);
+    const download = await video.download("by npm");
+    const answer = await fetch(download.downloadUrl);
+    return { download, type: answer.headers.get("content-type"), bytes: (await answer.arrayBuffer()).byteLength };
+  },
 };
 
 async function main() {

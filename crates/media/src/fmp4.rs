@@ -6,7 +6,7 @@ use vitascope_model::{Error, Result, Span};
 use crate::codec::Codec;
 
 /// Ticks a second of a movie as a whole.
-const MOVIE_RATE: u32 = 1000;
+pub(crate) const MOVIE_RATE: u32 = 1000;
 
 /// One sample as a `trun` names it.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct FragmentSample {
 }
 
 /// One track's part of a segment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Fragment {
     /// From 1.
     pub(crate) track: u32,
@@ -144,7 +144,7 @@ fn ticks(length: Span, rate: u32) -> u32 {
 
 fn trak(o: &mut Vec<u8>, codec: &Codec, id: u32, length: Span) -> Result<()> {
     let (width, height) = if codec.is_video() { codec.picture_size()? } else { (0, 0) };
-    let entry = sample_entry(codec, width, height)?;
+    let entry = sample_entry(codec, b"avc3", width, height)?;
     bx(o, b"trak", |o| {
         full(o, b"tkhd", 0, 7, |o| {
             words(
@@ -158,18 +158,33 @@ fn trak(o: &mut Vec<u8>, codec: &Codec, id: u32, length: Span) -> Result<()> {
             full(o, b"mdhd", 0, 0, |o| {
                 words(o, &[0, 0, codec.timescale(), ticks(length, codec.timescale()), 0x55c4_0000])
             });
-            full(o, b"hdlr", 0, 0, |o| {
-                o.extend([0; 4]);
-                o.extend(if codec.is_video() { b"vide" } else { b"soun" });
-                o.extend([0; 13]);
+            handler(o, codec.is_video());
+            bx(o, b"minf", |o| {
+                media_information(o, codec.is_video(), |o| {
+                    full(o, b"stsd", 0, 0, |o| {
+                        words(o, &[1]);
+                        o.extend(&entry);
+                    });
+                    for (kind, zeros) in [(b"stts", 1), (b"stsc", 1), (b"stsz", 2), (b"stco", 1)] {
+                        full(o, kind, 0, 0, |o| words(o, &[0, 0][..zeros]));
+                    }
+                });
             });
-            bx(o, b"minf", |o| media_information(o, codec.is_video(), &entry));
         });
     });
     Ok(())
 }
 
-fn media_information(o: &mut Vec<u8>, is_video: bool, entry: &[u8]) {
+pub(crate) fn handler(o: &mut Vec<u8>, is_video: bool) {
+    full(o, b"hdlr", 0, 0, |o| {
+        o.extend([0; 4]);
+        o.extend(if is_video { b"vide" } else { b"soun" });
+        o.extend([0; 13]);
+    });
+}
+
+/// `tables` are those of the samples.
+pub(crate) fn media_information(o: &mut Vec<u8>, is_video: bool, tables: impl FnOnce(&mut Vec<u8>)) {
     if is_video {
         full(o, b"vmhd", 0, 1, |o| o.extend([0; 8]));
     } else {
@@ -181,25 +196,18 @@ fn media_information(o: &mut Vec<u8>, is_video: bool, entry: &[u8]) {
             full(o, b"url ", 0, 1, |_| {});
         });
     });
-    bx(o, b"stbl", |o| {
-        full(o, b"stsd", 0, 0, |o| {
-            words(o, &[1]);
-            o.extend(entry);
-        });
-        for (kind, zeros) in [(b"stts", 1), (b"stsc", 1), (b"stsz", 2), (b"stco", 1)] {
-            full(o, kind, 0, 0, |o| words(o, &[0, 0][..zeros]));
-        }
-    });
+    bx(o, b"stbl", tables);
 }
 
-fn sample_entry(codec: &Codec, width: u32, height: u32) -> Result<Vec<u8>> {
+/// `picture` is `avc1` where the samples need no parameter sets but these, else `avc3`.
+pub(crate) fn sample_entry(codec: &Codec, picture: &[u8; 4], width: u32, height: u32) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     match codec {
         Codec::H264 { sps, pps } => {
             if sps.len() < 4 || pps.is_empty() {
                 return Err(Error::invalid("a picture track without parameter sets cannot be played"));
             }
-            bx(&mut out, b"avc3", |o| {
+            bx(&mut out, picture, |o| {
                 o.extend([0, 0, 0, 0, 0, 0, 0, 1]);
                 words(o, &[0, 0, 0, 0, width << 16 | height, 0x0048_0000, 0x0048_0000, 0, 0x0001_0000]);
                 o.extend([0; 30]);
@@ -233,9 +241,9 @@ fn decoder_configuration(o: &mut Vec<u8>, sps: &[u8], pps: &[u8]) {
     }
 }
 
-const MATRIX: [u32; 9] = [0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x4000_0000];
+pub(crate) const MATRIX: [u32; 9] = [0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x4000_0000];
 
-fn bx(out: &mut Vec<u8>, kind: &[u8; 4], body: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn bx(out: &mut Vec<u8>, kind: &[u8; 4], body: impl FnOnce(&mut Vec<u8>)) {
     let at = out.len();
     words(out, &[0]);
     out.extend(kind);
@@ -244,14 +252,14 @@ fn bx(out: &mut Vec<u8>, kind: &[u8; 4], body: impl FnOnce(&mut Vec<u8>)) {
     out[at..at + 4].copy_from_slice(&size.to_be_bytes());
 }
 
-fn full(out: &mut Vec<u8>, kind: &[u8; 4], version: u8, flags: u32, body: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn full(out: &mut Vec<u8>, kind: &[u8; 4], version: u8, flags: u32, body: impl FnOnce(&mut Vec<u8>)) {
     bx(out, kind, |o| {
         words(o, &[u32::from(version) << 24 | flags]);
         body(o);
     });
 }
 
-fn words(out: &mut Vec<u8>, words: &[u32]) {
+pub(crate) fn words(out: &mut Vec<u8>, words: &[u32]) {
     out.extend(words.iter().flat_map(|w| w.to_be_bytes()));
 }
 

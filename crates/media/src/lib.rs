@@ -5,6 +5,7 @@ pub mod camera;
 pub mod codec;
 pub mod compile;
 pub mod encoder;
+pub mod faststart;
 pub mod flv;
 mod fmp4;
 pub mod frame;

@@ -69,6 +69,7 @@ ids! {
     AudioId = "a-", "audio";
     ImageId = "img-", "image";
     OriginalId = "org-", "original";
+    TakeoutId = "dl-", "download";
     JobId = "job-", "job";
     EventId = "evt-", "event";
     /// Of a WebSocket connection; account-scoped.

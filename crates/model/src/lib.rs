@@ -15,6 +15,7 @@ pub mod job;
 pub mod live_index;
 pub mod rtstream;
 pub mod stream;
+pub mod takeout;
 pub mod time;
 pub mod transcript;
 pub mod upload;

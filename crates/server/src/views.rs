@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use vitascope_model::image::Image;
 use vitascope_model::job::{Job, JobState};
 use vitascope_model::stream::{Audio, Video};
+use vitascope_model::takeout::{Takeout, TakeoutState};
 use vitascope_model::{Error, Result};
 
-use crate::app::{App, image as images, stream};
+use crate::app::{App, image as images, stream, takeout as takeouts};
 
 /// compat: `length` is never null (the Python SDK reads it as a float), and `thumbnail` stands beside `thumbnail_url`.
 #[derive(Serialize)]
@@ -124,6 +125,42 @@ pub(crate) fn image(app: &App, i: &Image) -> ImageView {
         created_at: i.created_at.to_string(),
         video_id: i.shows.as_ref().map(|m| m.video.to_string()),
         timestamp: i.shows.as_ref().map(|m| m.at.to_seconds()),
+    }
+}
+
+/// compat: `status` is of the thing, not of the call. A file's URL is good for whoever has it, until it expires.
+#[derive(Serialize)]
+pub(crate) struct TakeoutView {
+    id: String,
+    name: String,
+    status: &'static str,
+    /// Percent.
+    progress: i64,
+    created_at: String,
+    expires_at: String,
+    download_url: Option<String>,
+    size: Option<String>,
+    length: Option<f64>,
+    error: Option<String>,
+}
+
+pub(crate) fn takeout(app: &App, t: &Takeout) -> TakeoutView {
+    let (status, progress) = match t.state() {
+        TakeoutState::Processing => ("processing", t.progress),
+        TakeoutState::Done => ("done", 100),
+        TakeoutState::Failed => ("error", t.progress),
+    };
+    TakeoutView {
+        id: t.id.to_string(),
+        name: t.name.clone(),
+        status,
+        progress,
+        created_at: t.created_at.to_string(),
+        expires_at: t.expires_at.to_string(),
+        download_url: t.made.as_ref().map(|_| app.config.url(&takeouts::path(app, &t.id))),
+        size: t.made.as_ref().map(|m| m.bytes.to_string()),
+        length: t.made.as_ref().map(|m| m.length.to_seconds()),
+        error: t.error.clone().filter(|_| t.state() == TakeoutState::Failed),
     }
 }
 

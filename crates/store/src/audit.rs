@@ -35,6 +35,26 @@ pub struct StoredObject {
     pub written: WallTime,
 }
 
+/// Rows whose object is a file of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Image,
+    Original,
+    Takeout,
+}
+
+impl Family {
+    pub const ALL: [Family; 3] = [Family::Image, Family::Original, Family::Takeout];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Family::Image => "image",
+            Family::Original => "original",
+            Family::Takeout => "download",
+        }
+    }
+}
+
 impl Audit {
     /// Opens a database that must be there.
     pub async fn open(file: &Path) -> Result<Audit> {
@@ -93,28 +113,24 @@ impl Audit {
         sqlx::query_as(SQL).fetch_all(&self.0).await.or_broken()
     }
 
-    /// Images, with their objects and how many bytes these have.
-    pub async fn list_images(&self) -> Result<Vec<(String, String, i64)>> {
-        sqlx::query_as("select id, object, bytes from image order by id").fetch_all(&self.0).await.or_broken()
+    /// The rows of a family, with their objects and how many bytes these have.
+    pub async fn list_files(&self, family: Family) -> Result<Vec<(String, String, i64)>> {
+        let sql = match family {
+            Family::Image => "select id, object, bytes from image order by id",
+            Family::Original => "select id, object, bytes from original where dropped_at_us is null order by id",
+            Family::Takeout => "select id, object, bytes from takeout where object is not null order by id",
+        };
+        sqlx::query_as(sql).fetch_all(&self.0).await.or_broken()
     }
 
-    /// Uploaded files that are kept, with their objects and how many bytes these have.
-    pub async fn list_originals(&self) -> Result<Vec<(String, String, i64)>> {
-        const SQL: &str = "select id, object, bytes from original where dropped_at_us is null order by id";
-        sqlx::query_as(SQL).fetch_all(&self.0).await.or_broken()
-    }
-
-    /// Whether an uploaded file is still kept.
-    pub async fn has_original(&self, id: &str) -> Result<bool> {
-        const SQL: &str = "select count(*) from original where id = $1 and dropped_at_us is null";
-        let count: i64 = sqlx::query_scalar(SQL).bind(id).fetch_one(&self.0).await.or_broken()?;
-        Ok(count > 0)
-    }
-
-    /// Whether an image is still there: somebody may have deleted it since it was listed.
-    pub async fn has_image(&self, id: &str) -> Result<bool> {
-        const SQL: &str = "select count(*) from image where id = $1";
-        let count: i64 = sqlx::query_scalar(SQL).bind(id).fetch_one(&self.0).await.or_broken()?;
+    /// Whether such a row is still there: somebody may have deleted it since it was listed.
+    pub async fn has_file(&self, family: Family, id: &str) -> Result<bool> {
+        let sql = match family {
+            Family::Image => "select count(*) from image where id = $1",
+            Family::Original => "select count(*) from original where id = $1 and dropped_at_us is null",
+            Family::Takeout => "select count(*) from takeout where id = $1",
+        };
+        let count: i64 = sqlx::query_scalar(sql).bind(id).fetch_one(&self.0).await.or_broken()?;
         Ok(count > 0)
     }
 
@@ -128,7 +144,8 @@ impl Audit {
     pub async fn known_objects(&self) -> Result<HashSet<String>> {
         const SQL: &str =
             "select object from chunk union all select object from image union all select object from dropped_object
-            union all select object from original where dropped_at_us is null";
+            union all select object from original where dropped_at_us is null
+            union all select object from takeout where object is not null";
         let keys: Vec<String> = sqlx::query_scalar(SQL).fetch_all(&self.0).await.or_broken()?;
         Ok(keys.into_iter().collect())
     }

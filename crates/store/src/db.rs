@@ -39,6 +39,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (25, "recipe", include_str!("../migrations/sqlite/0025_recipe.sql")),
     (27, "stream_span", include_str!("../migrations/sqlite/0027_stream_span.sql")),
     (29, "usage", include_str!("../migrations/sqlite/0029_usage.sql")),
+    (30, "takeout", include_str!("../migrations/sqlite/0030_takeout.sql")),
     (32, "thumbnails", include_str!("../migrations/sqlite/0032_thumbnails.sql")),
     (33, "dropped_storage", include_str!("../migrations/sqlite/0033_dropped_storage.sql")),
     (36, "image_content", include_str!("../migrations/sqlite/0036_image_content.sql")),

@@ -37,6 +37,7 @@ impl Store {
             and not exists (select 1 from chunk c where c.track_id = d.track_id and c.object = d.object)
             and not exists (select 1 from image i where i.object = d.object)
             and not exists (select 1 from original o where o.object = d.object and o.dropped_at_us is null)
+            and not exists (select 1 from takeout f where f.object = d.object)
             and not exists (select 1 from job j where j.state = 'running' and j.created_at_us <= d.dropped_at_us)
             order by d.dropped_at_us limit $2";
         sqlx::query_as(SQL).bind(before.0).bind(limit).fetch_all(&self.readers).await.or_broken()

@@ -24,6 +24,7 @@ pub mod retention;
 pub mod rtstream;
 pub mod setting;
 pub mod stream;
+pub mod takeout;
 pub mod token;
 pub mod track;
 pub mod transcript;

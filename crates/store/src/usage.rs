@@ -54,7 +54,8 @@ impl Store {
         const SQL: &str = "select
             (select coalesce(sum(bytes), 0) from track where user_id = $1)
             + (select coalesce(sum(bytes), 0) from image where user_id = $1)
-            + (select coalesce(sum(bytes), 0) from original where user_id = $1 and dropped_at_us is null)
+            + (select coalesce(sum(loose_bytes), 0) from original where user_id = $1 and dropped_at_us is null)
+            + (select coalesce(sum(bytes), 0) from takeout where user_id = $1)
             + (select coalesce(sum(bytes), 0) from upload_slot where user_id = $1) as bytes,
             (select coalesce(sum(length_us), 0) from video where user_id = $1 and dropped_at_us is null) as video_us,
             (select coalesce(sum(length_us), 0) from audio where user_id = $1) as audio_us,

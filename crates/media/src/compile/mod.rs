@@ -287,6 +287,11 @@ impl Plan {
         fmp4::init(&codecs, length).map(Bytes::from)
     }
 
+    /// The codec of each track, as far as it is known before all of it is encoded.
+    pub fn codecs(&self) -> Vec<Codec> {
+        self.tracks.iter().map(|t| t.codec.clone()).collect()
+    }
+
     /// Segment `n`: what is ours of it, and where the rest lies.
     pub fn segment_layout(&self, n: usize, have: &Answers) -> Result<SegmentLayout> {
         segment::layout(n, self.segment(n)?, &self.tracks, have)

@@ -27,9 +27,21 @@ pub enum SegmentPart {
     Slice(Slice),
 }
 
+impl SegmentPart {
+    pub fn size(&self) -> u64 {
+        match self {
+            SegmentPart::Bytes(bytes) => bytes.len() as u64,
+            SegmentPart::Slice(slice) => slice.length,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct SegmentLayout {
     parts: Vec<SegmentPart>,
+    fragments: Vec<Fragment>,
+    /// How the pictures of a track are to be decoded, each way once.
+    codecs: Vec<(u32, Codec)>,
 }
 
 impl SegmentLayout {
@@ -37,15 +49,25 @@ impl SegmentLayout {
         &self.parts
     }
 
+    /// The samples of each track, in the order of their bytes.
+    pub(crate) fn fragments(&self) -> &[Fragment] {
+        &self.fragments
+    }
+
+    /// The tracks whose pictures need to be told how they are decoded, and how, as often as that differs.
+    pub(crate) fn codecs(&self) -> &[(u32, Codec)] {
+        &self.codecs
+    }
+
+    /// The samples alone, without what tells a player of them.
+    pub fn into_data(mut self) -> Vec<SegmentPart> {
+        self.parts.drain(..1);
+        self.parts
+    }
+
     /// Bytes in all.
     pub fn size(&self) -> u64 {
-        self.parts
-            .iter()
-            .map(|part| match part {
-                SegmentPart::Bytes(bytes) => bytes.len() as u64,
-                SegmentPart::Slice(slice) => slice.length,
-            })
-            .sum()
+        self.parts.iter().map(SegmentPart::size).sum()
     }
 }
 
@@ -123,6 +145,7 @@ pub(super) fn layout(
     have: &Answers,
 ) -> vitascope_model::Result<SegmentLayout> {
     let mut fragments = Vec::with_capacity(tracks.len());
+    let mut codecs = Vec::new();
     let mut parts = vec![SegmentPart::Bytes(Bytes::new())];
     let (delay, lead_rate) = (u64::from(tracks[0].delay), u64::from(tracks[0].codec.timescale()));
     for ((part, track), id) in segment.parts.iter().zip(tracks).zip(1..) {
@@ -132,6 +155,11 @@ pub(super) fn layout(
         let mut samples = Vec::new();
         for run in &part.runs {
             lay(run, track, have, &mut samples, &mut parts)?;
+            if let Some(codec) = codec_of(run, track, have).map(|codec| (id, codec))
+                && !codecs.contains(&codec)
+            {
+                codecs.push(codec);
+            }
         }
         let mut decode_time = part.decode_time;
         if track.codec.is_video() {
@@ -142,7 +170,22 @@ pub(super) fn layout(
         fragments.push(Fragment { track: id, decode_time, samples });
     }
     parts[0] = SegmentPart::Bytes(moof(n as u32 + 1, &fragments).into());
-    Ok(SegmentLayout { parts })
+    Ok(SegmentLayout { parts, fragments, codecs })
+}
+
+/// How the pictures of a run are decoded; none for sound.
+fn codec_of(run: &Run, track: &PlannedTrack, have: &Answers) -> Option<Codec> {
+    match *run {
+        Run::Samples { chunk, .. } => have.chunk(&track.chunks[chunk]).ok().map(|real| real.codec.clone()),
+        Run::Edge { .. } | Run::Black { .. } => {
+            let coded = have.coded(&recipe(run, track, have).ok()??.name)?;
+            let mut codec = Codec::H264 { sps: Vec::new(), pps: Vec::new() };
+            codec.learn(coded.data.get(..*coded.sizes.first()? as usize)?);
+            Some(codec)
+        }
+        Run::Converted { .. } | Run::Silence { .. } => None,
+    }
+    .filter(Codec::is_video)
 }
 
 /// One run: its samples as a `trun` names them, and where their bytes come from.

@@ -5,6 +5,7 @@
 
 mod crash;
 mod decoding;
+mod downloads;
 mod encoded;
 mod film;
 mod frames;

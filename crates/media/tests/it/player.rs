@@ -68,27 +68,32 @@ impl Served {
 
     /// All sound, both channels interleaved.
     pub(crate) fn listen(&self) -> Vec<f32> {
-        let (bytes, _) = play(self.dir.path(), &["-map", "0:a", "-f", "f32le"]);
+        let (bytes, _) = play(&self.dir.path().join("index.m3u8"), &["-map", "0:a", "-f", "f32le"]);
         bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
     }
 }
 
 fn watch(dir: &Path) -> Vec<Played> {
+    watch_file(&dir.join("index.m3u8"))
+}
+
+/// Every picture of a file or a playlist, in the order in which it is shown.
+pub(crate) fn watch_file(file: &Path) -> Vec<Played> {
     // One grey pixel for each box.
     let boxes = format!("crop={}:{BOX}:0:0,scale={BOXES}:1:flags=area,format=gray", BOX * BOXES);
     let filter = format!("{boxes},showinfo=checksum=0");
     // Times to the tick, so that no two pictures have the same.
     let exact = ["-fps_mode", "passthrough", "-enc_time_base", "1:90000"];
-    let (pixels, log) = play(dir, &[&["-map", "0:v", "-vf", &filter][..], &exact, &["-f", "rawvideo"]].concat());
+    let (pixels, log) = play(file, &[&["-map", "0:v", "-vf", &filter][..], &exact, &["-f", "rawvideo"]].concat());
     let times = log.split("pts_time:").skip(1).map(|t| t.split_whitespace().next().unwrap().parse().unwrap());
     let times: Vec<f64> = times.collect();
     assert_eq!(pixels.len(), times.len() * BOXES);
     pixels.chunks(BOXES).zip(times).map(|(boxes, seconds)| Played { number: number(boxes), seconds }).collect()
 }
 
-fn play(dir: &Path, args: &[&str]) -> (Vec<u8>, String) {
+pub(crate) fn play(file: &Path, args: &[&str]) -> (Vec<u8>, String) {
     let mut command = Command::new("ffmpeg");
-    command.args(["-v", "level+info", "-nostats", "-i"]).arg(dir.join("index.m3u8"));
+    command.args(["-v", "level+info", "-nostats", "-i"]).arg(file);
     let output = command.args(args).arg("-").output().unwrap();
     let log = String::from_utf8(output.stderr).unwrap();
     let is_complaint = |line: &&str| ["[warning]", "[error]", "[fatal]"].iter().any(|level| line.contains(level));
@@ -139,6 +144,12 @@ pub(crate) fn read(parts: &[SegmentPart]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// The number in a grey picture of this width.
+pub(crate) fn number_in(grey: &[u8], width: usize) -> usize {
+    let middle = BOX / 2 * width + BOX / 2;
+    number(&(0..BOXES).map(|n| grey[middle + n * BOX]).collect::<Vec<u8>>())
 }
 
 pub(crate) fn number(boxes: &[u8]) -> usize {

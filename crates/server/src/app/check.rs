@@ -7,7 +7,7 @@ use std::path::Path;
 use vitascope_media::index::{Form, Index};
 use vitascope_model::{Result, Span, WallTime};
 use vitascope_store::Objects;
-use vitascope_store::audit::{Audit, AuditChunk, StoredObject};
+use vitascope_store::audit::{Audit, AuditChunk, Family, StoredObject};
 
 use super::open_objects;
 use crate::config::Config;
@@ -68,29 +68,27 @@ pub async fn check(config: &Config, deep: bool, now: WallTime) -> Result<Report>
     Ok(report)
 }
 
-/// Images and uploaded files: objects that are a file each.
+/// Images, uploaded files and downloads: objects that are a file each.
 async fn check_files(
     audit: &Audit,
     objects: &Objects,
     stored: &HashMap<String, StoredObject>,
     report: &mut Report,
 ) -> Result<()> {
-    let images = audit.list_images().await?.into_iter().map(|row| (true, row));
-    for (is_image, (id, object, bytes)) in
-        images.chain(audit.list_originals().await?.into_iter().map(|row| (false, row)))
-    {
-        report.bytes += if is_image { bytes as u64 } else { 0 };
-        let wrong = match stored.get(&object) {
-            Some(found) if found.bytes == bytes as u64 => continue,
-            Some(found) => format!("object {object} has {} bytes, not {bytes}", found.bytes),
-            // Written since the objects were listed.
-            None if objects.exists(&object).await? => continue,
-            None => format!("object {object} is missing"),
-        };
-        if is_image && audit.has_image(&id).await? {
-            report.damage.push(format!("image {id}: {wrong}"));
-        } else if !is_image && audit.has_original(&id).await? {
-            report.damage.push(format!("original {id}: {wrong}"));
+    for family in Family::ALL {
+        for (id, object, bytes) in audit.list_files(family).await? {
+            // What lies in an uploaded file was counted with the tracks.
+            report.bytes += if family == Family::Original { 0 } else { bytes as u64 };
+            let wrong = match stored.get(&object) {
+                Some(found) if found.bytes == bytes as u64 => continue,
+                Some(found) => format!("object {object} has {} bytes, not {bytes}", found.bytes),
+                // Written since the objects were listed.
+                None if objects.exists(&object).await? => continue,
+                None => format!("object {object} is missing"),
+            };
+            if audit.has_file(family, &id).await? {
+                report.damage.push(format!("{} {id}: {wrong}", family.as_str()));
+            }
         }
     }
     Ok(())

@@ -1,12 +1,14 @@
 //! Streams: an unguessable id for what may be played. The same piece of the same owner always has the same id.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use hmac::{Hmac, KeyInit, Mac};
-use vitascope_model::id::UserId;
+use vitascope_model::account::Scope;
+use vitascope_model::id::{CollectionId, UserId};
 use vitascope_model::rtstream::RtStream;
-use vitascope_model::stream::{Piece, Stream};
-use vitascope_model::{Result, WallTime};
+use vitascope_model::stream::{Piece, SpanOf, Stream};
+use vitascope_model::{Error, Result, WallTime};
 use vitascope_store::stream;
 
 use super::App;
@@ -59,6 +61,28 @@ fn mac_of(app: &App, text: &str) -> Hmac<sha2::Sha256> {
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(app.stream_secret.as_bytes()).expect("any key length will do");
     mac.update(text.as_bytes());
     mac
+}
+
+/// The collection in which lies what a stream plays, if that may be seen; none where it is of several.
+pub async fn collection_of(app: &App, scope: &Scope, stream: &Stream) -> Result<Option<CollectionId>> {
+    let all: Vec<SpanOf> = match &stream.piece {
+        Piece::RtStream { id, .. } | Piece::Live { id } => vec![SpanOf::RtStream(id.clone())],
+        Piece::Video { id } => vec![SpanOf::Video(id.clone())],
+        Piece::Audio { id } => vec![SpanOf::Audio(id.clone())],
+        Piece::Spans(spans) => spans.iter().map(|s| s.of.clone()).collect::<HashSet<_>>().into_iter().collect(),
+    };
+    let mut homes = HashSet::new();
+    for of in all {
+        homes.insert(match &of {
+            SpanOf::RtStream(id) => app.store.get_rtstream(scope, id).await?.collection_id,
+            SpanOf::Video(id) => app.store.get_video(scope, id).await?.collection_id,
+            SpanOf::Audio(id) => app.store.get_audio(scope, id).await?.collection_id,
+        });
+    }
+    if homes.len() > 1 && !scope.is_whole() {
+        return Err(Error::denied("a file of several collections belongs to the account: this API key is bound to some of them"));
+    }
+    Ok(homes.iter().next().filter(|_| homes.len() == 1).cloned())
 }
 
 /// What proves that a URL of the stream was given out by us, until it expires.

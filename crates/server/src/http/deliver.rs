@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use axum::body::{Bytes, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -33,16 +33,33 @@ impl Wanted {
     /// The answer with this body: whole, a range of it, or the word that it has not changed. What may change carries a validator.
     pub(super) fn answer(&self, kind: &'static str, cache: &'static str, body: Bytes) -> Response {
         let tag = (cache != FOR_EVER).then(|| format!("\"{}\"", random::hex(&Sha256::digest(&body)[..12])));
-        let mut response = match self.matches(tag.as_deref()) {
-            true => StatusCode::NOT_MODIFIED.into_response(),
-            false => self.whole_or_range(kind, tag.as_deref(), body),
+        let (mut response, range) = self.frame(kind, cache, tag.as_deref(), body.len() as u64);
+        *response.body_mut() = Body::from(body.slice(range.start as usize..range.end as usize));
+        response
+    }
+
+    /// The answer without its body, of `size` bytes in all, and which of them belong to it.
+    pub(super) fn frame(
+        &self,
+        kind: &'static str,
+        cache: &'static str,
+        tag: Option<&str>,
+        size: u64,
+    ) -> (Response, std::ops::Range<u64>) {
+        let (mut response, range) = match self.matches(tag) {
+            true => (StatusCode::NOT_MODIFIED.into_response(), 0..0),
+            false => self.whole_or_range(kind, tag, size),
         };
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
-        if let Some(tag) = tag.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
+        if let Some(tag) = tag.and_then(|tag| HeaderValue::from_str(tag).ok()) {
             headers.insert(header::ETAG, tag);
         }
-        response
+        (response, range)
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
     }
 
     /// The same of a text, packed where the client can unpack it. Each form has a validator and ranges of its own.
@@ -72,7 +89,7 @@ impl Wanted {
 
     /// How many bytes of its body an answer sends.
     pub(super) fn sends(&self, answer: &Response) -> u64 {
-        if self.method == Method::HEAD { 0 } else { answer.body().size_hint().lower() }
+        if self.is_head() { 0 } else { answer.body().size_hint().lower() }
     }
 
     fn matches(&self, tag: Option<&str>) -> bool {
@@ -80,24 +97,22 @@ impl Wanted {
         known.split(',').map(str::trim).any(|k| k == "*" || k.strip_prefix("W/").unwrap_or(k) == tag)
     }
 
-    fn whole_or_range(&self, kind: &'static str, tag: Option<&str>, body: Bytes) -> Response {
-        let size = body.len();
+    fn whole_or_range(&self, kind: &'static str, tag: Option<&str>, size: u64) -> (Response, std::ops::Range<u64>) {
         // A range of another version than the client has would be torn: it gets the whole. HEAD knows no ranges.
         let is_same = self.headers.get(header::IF_RANGE).is_none_or(|v| tag.is_some_and(|tag| v == tag));
         let asked = self.text(header::RANGE).filter(|_| self.method == Method::GET && is_same);
-        let (status, body, range) = match asked.map_or(Range::Whole, |text| range_of(text, size)) {
-            Range::Whole => (StatusCode::OK, body, None),
+        let (status, part, range) = match asked.map_or(Range::Whole, |text| range_of(text, size)) {
+            Range::Whole => (StatusCode::OK, 0..size, None),
             Range::Part(from, to) => {
-                (StatusCode::PARTIAL_CONTENT, body.slice(from..to), Some(format!("bytes {from}-{}/{size}", to - 1)))
+                (StatusCode::PARTIAL_CONTENT, from..to, Some(format!("bytes {from}-{}/{size}", to - 1)))
             }
-            Range::Outside => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new(), Some(format!("bytes */{size}"))),
+            Range::Outside => (StatusCode::RANGE_NOT_SATISFIABLE, 0..0, Some(format!("bytes */{size}"))),
         };
-        let mut response =
-            (status, [(header::CONTENT_TYPE, kind), (header::ACCEPT_RANGES, "bytes")], body).into_response();
+        let mut response = (status, [(header::CONTENT_TYPE, kind), (header::ACCEPT_RANGES, "bytes")]).into_response();
         if let Some(range) = range.and_then(|text| HeaderValue::from_str(&text).ok()) {
             response.headers_mut().insert(header::CONTENT_RANGE, range);
         }
-        response
+        (response, part)
     }
 }
 
@@ -112,12 +127,12 @@ fn gzip(body: &[u8]) -> Option<Bytes> {
 enum Range {
     Whole,
     /// From the first byte to before the second.
-    Part(usize, usize),
+    Part(u64, u64),
     Outside,
 }
 
 /// One range of bytes. Several, other units and what cannot be read are passed over, as RFC 9110 allows: the whole is a right answer.
-fn range_of(text: &str, size: usize) -> Range {
+fn range_of(text: &str, size: u64) -> Range {
     let Some((from, to)) = text.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-')) else {
         return Range::Whole;
     };
@@ -126,7 +141,7 @@ fn range_of(text: &str, size: usize) -> Range {
         return Range::Whole;
     }
     // A number too large for the type is beyond every end.
-    let number = |text: &str| text.parse::<usize>().unwrap_or(usize::MAX);
+    let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
     if from.is_empty() {
         let last = number(to).min(size);
         return if last == 0 { Range::Outside } else { Range::Part(size - last, size) };

@@ -57,6 +57,10 @@ async fn check_path(app: &App, scope: &Scope, params: &[(&str, &str)]) -> Result
         app.store.get_image(scope, &id.parse()?).await?;
         is_placed = true;
     }
+    if let Some(id) = named("download") {
+        app.store.get_takeout(scope, &id.parse()?).await?;
+        is_placed = true;
+    }
     if let Some(id) = named("job") {
         app.store.get_job(scope, &id.parse()?).await?;
         is_placed = true;

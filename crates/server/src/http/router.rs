@@ -116,6 +116,7 @@ fn built() -> Routes {
         .merge(super::player::routes())
         .merge(super::webhook::routes())
         .merge(super::billing::routes())
+        .merge(super::download::routes())
 }
 
 /// Method and pattern of a route.

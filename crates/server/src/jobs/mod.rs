@@ -5,6 +5,7 @@
 pub mod encode;
 pub mod export_session;
 pub mod ingest;
+pub mod make_download;
 pub mod sender;
 pub mod sweeper;
 mod upkeep;
@@ -48,7 +49,7 @@ impl Lane {
     fn kinds(self) -> &'static [&'static str] {
         match self {
             Lane::Quick => &[export_session::KIND],
-            Lane::Awaited => &[ingest::KIND],
+            Lane::Awaited => &[ingest::KIND, make_download::KIND],
             Lane::Long => &[encode::KIND],
         }
     }
@@ -222,6 +223,7 @@ async fn dispatch(app: &App, job: &Job) -> std::result::Result<String, JobError>
         export_session::KIND => export_session::run(app, job).await,
         ingest::KIND => ingest::run(app, job).await,
         encode::KIND => encode::run(app, job).await,
+        make_download::KIND => make_download::run(app, job).await,
         other => Err(JobError::Fail(Error::internal(format!("no such kind of job: {other}")))),
     }
 }

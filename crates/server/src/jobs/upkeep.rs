@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::app::{App, retention, upkeep, upload};
+use crate::app::{App, retention, takeout, upkeep, upload};
 
 const EACH: Duration = Duration::from_secs(60);
 
@@ -18,6 +18,9 @@ pub async fn run(app: App) {
         }
         if let Err(error) = upload::sweep_slots(&app).await {
             tracing::error!(%error, "expired upload URLs could not be swept");
+        }
+        if let Err(error) = takeout::expire(&app).await {
+            tracing::error!(%error, "files whose week is over could not be let go of");
         }
         match retention::enforce(&app).await {
             Ok(is_within) => {

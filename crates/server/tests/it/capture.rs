@@ -201,7 +201,7 @@ async fn lists_are_filtered_and_paged() {
 #[tokio::test]
 async fn what_is_not_built_says_so() {
     let server = TestServer::start().await;
-    for (method, path) in [("POST", "/timeline/"), ("POST", "/transcode"), ("POST", "/editor")] {
+    for (method, path) in [("POST", "/timeline/"), ("POST", "/timeline_v2"), ("POST", "/editor")] {
         let (status, message) = server.send(method, path, Some(KEY), None).await.refusal();
         assert!(status == 501 && message.contains("coverage.md"), "{method} {path}: {status} {message}");
     }

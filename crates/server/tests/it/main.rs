@@ -21,6 +21,7 @@ mod scopes;
 mod socket;
 mod sockets;
 mod storage;
+mod takeouts;
 mod tidy;
 mod uploads;
 mod usage;
