@@ -7,7 +7,7 @@ use vitascope_model::Error;
 use super::need::{Answers, Need, Promised, Recipe, adapt};
 use super::run::{Run, bytes_of, describe, length_of, parameter_sets, silent_frame};
 use super::{Part, PlannedTrack, Segment, convert, need};
-use crate::codec::AAC_FRAME;
+use crate::codec::{AAC_FRAME, Codec};
 use crate::fmp4::{Fragment, FragmentSample, moof};
 use crate::track::{Chunk, Place};
 

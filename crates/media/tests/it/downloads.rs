@@ -24,7 +24,8 @@ fn write(plan: &Plan) -> File {
     let mut bytes = file.head().unwrap();
     let head = bytes.len() as u64;
     for n in 0..plan.segments() {
-        let data: u64 = plan.segment_layout(n, &Answers::default()).unwrap().into_data().iter().map(SegmentPart::size).sum();
+        let data: u64 =
+            plan.segment_layout(n, &Answers::default()).unwrap().into_data().iter().map(SegmentPart::size).sum();
         let whole = segment(plan, n);
         bytes.extend(&whole[whole.len() - data as usize..]);
     }

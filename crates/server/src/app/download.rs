@@ -55,14 +55,7 @@ pub async fn make(app: &App, job: &Job) -> Result<String> {
 }
 
 /// Writes the head, and the samples of each segment after it.
-async fn copy(
-    app: &App,
-    job: &JobId,
-    draft: &Draft,
-    head: Vec<u8>,
-    plan: &Plan,
-    total: u64,
-) -> Result<()> {
+async fn copy(app: &App, job: &JobId, draft: &Draft, head: Vec<u8>, plan: &Plan, total: u64) -> Result<()> {
     let mut out = std::fs::File::create(draft.path()).map_err(unwritten)?;
     let (mut written, mut told) = (0, Instant::now());
     let mut next = Bytes::from(head);
@@ -77,7 +70,7 @@ async fn copy(
         // What had to be coded anew is kept from the first look, so that this is the same again.
         let data = playback::layout(app, plan, n).await?.into_data();
         let size = data.iter().map(SegmentPart::size).sum();
-        next = playback::read_parts(app, &data, size).await?;
+        next = super::gather::read_parts(app, &data, size).await?;
         if told.elapsed() >= TELL_EACH {
             told = Instant::now();
             if app.space.is_full() {

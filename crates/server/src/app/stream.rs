@@ -80,7 +80,9 @@ pub async fn collection_of(app: &App, scope: &Scope, stream: &Stream) -> Result<
         });
     }
     if homes.len() > 1 && !scope.is_whole() {
-        return Err(Error::denied("a file of several collections belongs to the account: this API key is bound to some of them"));
+        return Err(Error::denied(
+            "a file of several collections belongs to the account: this API key is bound to some of them",
+        ));
     }
     Ok(homes.iter().next().filter(|_| homes.len() == 1).cloned())
 }

@@ -95,7 +95,7 @@ async fn after_a_week_or_when_it_is_deleted_nobody_gets_it_and_nothing_is_left()
     // The stream that it is made of plays nothing any more.
     let orphan = made(&server, Some("0000"), None).await;
     let now = app.now() + Span::seconds(7200);
-    assert_eq!(check(&app.config.data_dir, true, now).await.unwrap().damage, Vec::<String>::new());
+    assert_eq!(check(&app.config, true, now).await.unwrap().damage, Vec::<String>::new());
     assert_eq!(fetch(&orphan.1, &[]).await.status(), 410);
     server.send("DELETE", &format!("/download?download_id={}", deleted.0.id), Some(KEY), None).await.data();
     assert_eq!(fetch(&deleted.1, &[]).await.status(), 410);
@@ -111,7 +111,7 @@ async fn after_a_week_or_when_it_is_deleted_nobody_gets_it_and_nothing_is_left()
     server.clock.advance(deletion::GRACE);
     deletion::remove_objects(app, app.now() - deletion::GRACE).await.unwrap();
     assert!(!app.objects.exists(&kept.0.made.unwrap().object).await.unwrap());
-    assert_eq!(check(&app.config.data_dir, true, app.now()).await.unwrap().orphans.len(), 0);
+    assert_eq!(check(&app.config, true, app.now()).await.unwrap().orphans.len(), 0);
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn a_missing_file_is_damage() {
     let server = TestServer::start().await;
     let (row, _) = made(&server, None, None).await;
     server.app.objects.delete(&row.made.unwrap().object, true).await.unwrap();
-    let damage = check(&server.app.config.data_dir, false, server.app.now()).await.unwrap().damage;
+    let damage = check(&server.app.config, false, server.app.now()).await.unwrap().damage;
     assert!(damage.len() == 1 && damage[0].starts_with(&format!("download {}", row.id)), "{damage:?}");
 }
 
