@@ -1,6 +1,8 @@
 """Files that mean harm: twenty of those that `bench/hostile` sends by the hundred. None ends the server, takes much memory or time, or makes it open
 a file or ask a server that it names; what is refused says why and leaves nothing behind."""
 
+from pathlib import Path
+
 import pytest
 from rig_hostile import Trap, few
 from rig_watch import Watch, offer
@@ -26,6 +28,11 @@ def test_the_trap_springs(trap):
         urllib.request.urlopen(trap.url, timeout=10)
     trap.path.read_bytes()
     assert trap.sprung() == ["/secret.ts", "the file was opened"]
+
+
+def files(objects: Path) -> set[Path]:
+    """What uploads leave themselves. What was taken before is still being encoded meanwhile, and writes its tracks."""
+    return {p for p in objects.rglob("*") if p.is_file() and p.relative_to(objects).parts[0] != "tracks"}
 
 
 def test_hostile_files_harm_nobody(own, folder, trap, measured):
