@@ -60,7 +60,7 @@ impl Served {
     pub(crate) fn count_pictures(&self) -> usize {
         let exact = ["-fps_mode", "passthrough", "-enc_time_base", "1:90000"];
         let (bytes, _) = play(
-            self.dir.path(),
+            &self.dir.path().join("index.m3u8"),
             &[&["-map", "0:v", "-vf", "scale=16:16,setsar=1,format=gray"][..], &exact, &["-f", "rawvideo"]].concat(),
         );
         bytes.len() / 256
