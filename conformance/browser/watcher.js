@@ -39,7 +39,8 @@ async function main() {
   const told = {};
   try {
     const page = await open(browser, { viewport: { width: 1280, height: 860 }, colorScheme: "light" });
-    await press(page, "k", () => !document.querySelector("video").paused);
+    // The button says so when the event has come, a moment after the video plays.
+    await press(page, "k", () => !document.querySelector("video").paused && document.querySelector("#play").getAttribute("aria-label") === "Pause");
     told.playing = await state(page);
     await press(page, "k", () => document.querySelector("video").paused);
     const places = {};

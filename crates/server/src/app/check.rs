@@ -158,11 +158,6 @@ fn wrong_with(chunk: &AuditChunk, object: Option<&StoredObject>) -> Option<Strin
         Ok(index) => index,
         Err(error) => return Some(format!("its index cannot be read: {error}")),
     };
-    // What lies in an uploaded file has the rest of it around.
-    let (least, most) = (index.end(), if index.form == Form::InPlace { u64::MAX } else { index.end() });
-    if !(least..=most).contains(&object.bytes) {
-        return Some(format!("object {} has {} bytes, not {least}", chunk.object, object.bytes));
-    }
     let counted = (index.entries.len() as i64, index.data_bytes as i64);
     if counted != (chunk.samples, chunk.bytes) || index.index_bytes != chunk.sample_index.len() {
         let (samples, bytes) = counted;
@@ -170,6 +165,11 @@ fn wrong_with(chunk: &AuditChunk, object: Option<&StoredObject>) -> Option<Strin
             "its index has {samples} samples of {bytes} bytes, not {} of {}",
             chunk.samples, chunk.bytes
         ));
+    }
+    // What lies in an uploaded file has the rest of it around.
+    let (least, most) = (index.end(), if index.form == Form::InPlace { u64::MAX } else { index.end() });
+    if !(least..=most).contains(&object.bytes) {
+        return Some(format!("object {} has {} bytes, not {least}", chunk.object, object.bytes));
     }
     (chunk.end_us <= chunk.start_us).then(|| "it ends before it begins".to_owned())
 }
