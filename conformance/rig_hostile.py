@@ -258,7 +258,11 @@ def bombs() -> Iterator[Case]:
 def heavy(folder: Path) -> Iterator[Case]:
     """Sound files that cost what they cost to decode and encode."""
     words = "-f lavfi -i color=black:s=7000x7000:r=1:d=20 -an -c:v mjpeg -pix_fmt yuvj420p"
-    yield Case("49 megapixels, twenty times", make(folder, "large.mov", words), "large.mov", harmless=True)
+    yield Case("49 megapixels, twenty times", make(folder, "large.mov", words), "large.mov")
+    words = "-f lavfi -i color=black:s=7680x4320:r=1:d=20 -an -c:v mjpeg -pix_fmt yuvj420p"
+    yield Case("8K, twenty times", make(folder, "eight.mov", words), "eight.mov", harmless=True)
+    words = "-f lavfi -i color=black:s=7680x4320:r=1:d=3 -an -c:v prores_ks"
+    yield Case("8K of ten bits", make(folder, "ten.mov", words), "ten.mov", harmless=True)
     words = "-f lavfi -i color=black:s=4096x2304:r=30:d=4 -map 2:v -c:v libx264 -preset ultrafast -g 300"
     yield Case("a film of 4096 by 2304", make(folder, "wide.mkv", words), "wide.mkv", harmless=True)
     words = "-f lavfi -i color=black:s=16x16:r=1000:d=60 -map 2:v -c:v mpeg4"

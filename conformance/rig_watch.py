@@ -128,6 +128,8 @@ def fetch(outcome: Outcome, url: str, limit: float) -> bytes:
             return answer.read()
     except urllib.error.HTTPError as error:
         outcome.statuses.append(error.code)
+        # What was taken plays: a file of which nothing can be shown had to be refused.
+        outcome.wrong.append(f"{url.rsplit('/', 1)[-1]}: HTTP {error.code}")
         return error.read()
     except OSError as error:
         outcome.wrong.append(f"{url.rsplit('/', 1)[-1]}: {error}")

@@ -82,17 +82,6 @@ impl Codec {
         new
     }
 
-    /// As RFC 6381 names it in a playlist.
-    pub fn rfc6381(&self) -> String {
-        match self {
-            Codec::H264 { sps, .. } => match sps.get(1..4) {
-                Some([profile, constraints, level]) => format!("avc3.{profile:02x}{constraints:02x}{level:02x}"),
-                _ => "avc3".to_owned(),
-            },
-            Codec::Aac { .. } => "mp4a.40.2".to_owned(),
-        }
-    }
-
     /// One line of text, as it stands in front of an index.
     pub fn to_line(&self) -> String {
         match self {

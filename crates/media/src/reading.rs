@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use crate::image::MAX_PIXELS;
-
+/// Of a picture in a film: 8K, as cinemas have it.
+const MOST_PIXELS: u32 = 8192 * 4320;
 /// The largest piece of memory that ffmpeg may ask for at once.
 const MOST_AT_ONCE: u32 = 256 << 20;
 /// All of it: 4K with ten bits is decoded and encoded in 520 MB, and what needs more is refused by the system.
@@ -32,7 +32,7 @@ const DECODERS: &str = "h264,hevc,vp8,vp9,libdav1d,libaom-av1,av1,mpeg1video,mpe
 /// What stands before `-i`, but for the seeking: limits for the reader, and how much is read to learn what the file is.
 pub(crate) fn limits() -> String {
     format!(
-        "-protocol_whitelist file -format_whitelist {DEMUXERS} -codec_whitelist {DECODERS} -max_pixels {MAX_PIXELS} \
+        "-protocol_whitelist file -format_whitelist {DEMUXERS} -codec_whitelist {DECODERS} -max_pixels {MOST_PIXELS} \
          -probesize 20000000 -analyzeduration 15000000"
     )
 }

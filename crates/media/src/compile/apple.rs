@@ -10,10 +10,17 @@ use super::run::Run;
 use super::{Plan, Segment};
 use crate::codec::Codec;
 use crate::fmp4;
+use crate::track::Place;
 
 impl Plan {
-    /// The m3u8 with a map for each stretch of segments whose pictures come from one kind of source.
-    pub fn apple_playlist(&self) -> String {
+    /// The m3u8 with a map for each stretch of segments whose pictures come from one kind of source. How what is only promised will be
+    /// coded nobody knows, so that there is none as long as something is.
+    pub fn apple_playlist(&self) -> Result<String> {
+        if self.tracks[0].chunks.iter().any(|chunk| matches!(chunk.place, Place::Promised(_))) {
+            return Err(Error::unavailable(
+                "this layout is there when all of the stream is encoded; index.m3u8 plays now",
+            ));
+        }
         let rate = u64::from(self.timescale());
         let longest = self.segments.iter().map(|s| s.duration.div_ceil(rate)).max().unwrap_or(0).max(self.promise);
         let mut out = String::with_capacity(60 * self.segments.len() + 256);
@@ -32,7 +39,7 @@ impl Plan {
             line(format_args!("#EXTINF:{}.{:06},\n{n}.m4s\n", micros / 1_000_000, micros % 1_000_000));
         }
         out.push_str("#EXT-X-ENDLIST\n");
-        out
+        Ok(out)
     }
 
     /// The init of a stretch, by its number.

@@ -18,10 +18,8 @@ const MOST_BOXES: usize = 100_000;
 pub(super) enum Head {
     /// Let a demuxer say what it is.
     Media,
-    /// One picture that does not move.
-    Still(ImageKind),
-    /// A GIF: only its pictures, counted, say whether it moves.
-    Gif,
+    /// A kind of image; whether it moves is `image`'s to say.
+    Image(ImageKind),
 }
 
 /// Reads the beginning, and refuses what can be refused by it.
@@ -37,14 +35,12 @@ pub(super) fn look(file: &Path) -> Result<Head> {
         return Err(Error::invalid("the file is text (a page, a playlist or a document, perhaps), not media"));
     }
     match ImageKind::sniff(&head) {
-        Some(ImageKind::Png) if moves(&head) => return Ok(Head::Media),
-        Some(ImageKind::Gif) => return Ok(Head::Gif),
         Some(ImageKind::Webp)
             if head.get(12..16) == Some(b"VP8X") && head.get(20).is_some_and(|flags| flags & 2 != 0) =>
         {
             return Err(Error::invalid("animated WebP cannot be decoded here: send GIF, APNG or a video"));
         }
-        Some(kind) => return Ok(Head::Still(kind)),
+        Some(kind) => return Ok(Head::Image(kind)),
         None => {}
     }
     if let Some(wanted) = declared_length(&opened, &head, length)
@@ -69,19 +65,6 @@ fn is_text(head: &[u8]) -> bool {
     // A character may be cut at the end.
     let is_utf8 = std::str::from_utf8(head).map_or_else(|e| e.error_len().is_none(), |_| true);
     is_utf8 && !head.iter().any(control)
-}
-
-/// An animated PNG says so before its first picture.
-fn moves(png: &[u8]) -> bool {
-    let mut at = 8;
-    while let Some(chunk) = png.get(at..at + 8) {
-        match &chunk[4..8] {
-            b"acTL" => return true,
-            b"IDAT" => return false,
-            _ => at += 12 + u32_at(chunk, 0) as usize,
-        }
-    }
-    false
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -179,13 +162,11 @@ mod tests {
     }
 
     #[test]
-    fn pictures_that_move_are_told_from_those_that_do_not() {
-        let png = |chunk: &[u8; 4]| [&b"\x89PNG\r\n\x1a\n\0\0\0\0IHDR\0\0\0\0\0\0\0\x08"[..], chunk].concat();
-        assert_eq!(looked(&png(b"acTL")).unwrap(), Head::Media);
-        assert_eq!(looked(&png(b"IDAT")).unwrap(), Head::Still(ImageKind::Png));
-        assert_eq!(looked(b"GIF89a\x01\0\x01\0\0").unwrap(), Head::Gif);
+    fn images_are_known_and_what_cannot_be_decoded_is_refused() {
+        assert_eq!(looked(b"\x89PNG\r\n\x1a\n\0\0\0\0IHDR\0").unwrap(), Head::Image(ImageKind::Png));
+        assert_eq!(looked(b"GIF89a\x01\0\x01\0\0").unwrap(), Head::Image(ImageKind::Gif));
         let webp = |flags: u8| [&b"RIFF\x20\0\0\0WEBPVP8X\x0a\0\0\0"[..], &[flags, 0, 0, 0]].concat();
-        assert_eq!(looked(&webp(0)).unwrap(), Head::Still(ImageKind::Webp));
+        assert_eq!(looked(&webp(0)).unwrap(), Head::Image(ImageKind::Webp));
         assert!(looked(&webp(2)).is_err());
     }
 

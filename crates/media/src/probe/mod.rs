@@ -2,6 +2,7 @@
 //! `reading.rs`. An error says in plain words why a file is not taken. Nothing here decides what becomes of the file.
 
 mod head;
+mod proof;
 mod said;
 
 use std::path::Path;
@@ -11,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use vitascope_model::image::ImageKind;
 use vitascope_model::{Error, ErrorKind, Result, Span};
 
+use crate::image::is_animated;
 use crate::process::{self, CommandLine, Program};
 use crate::reading;
 use head::Head;
+pub use proof::prove;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const MOST_OUTPUT: usize = 4 << 20;
@@ -120,23 +123,17 @@ pub async fn probe(file: &Path) -> Result<Probe> {
     let owned = file.to_owned();
     let head = tokio::task::spawn_blocking(move || head::look(&owned));
     match head.await.map_err(|e| Error::internal("look at an uploaded file").because(e))?? {
-        Head::Still(kind) => return Ok(Probe::still(kind)),
-        Head::Gif if !moves(file).await? => return Ok(Probe::still(ImageKind::Gif)),
-        Head::Gif | Head::Media => {}
+        Head::Image(kind) if !is_animated(file, kind).await? => return Ok(Probe::still(kind)),
+        Head::Image(_) | Head::Media => {}
     }
     let said = process::output(&command_line(file), MOST_OUTPUT, LIMIT).await.map_err(unreadable)?;
     let probe = said::parse(&said)?;
     if probe.picture.is_none() && probe.sounds.is_empty() {
-        return Err(Error::invalid("the file has no picture and no sound that can be read"));
+        return Err(Error::invalid(
+            "the file has no sound and no picture that can be read; pictures of a film may be 8192 by 4320",
+        ));
     }
     Ok(probe)
-}
-
-/// Whether a GIF has more than one picture.
-async fn moves(gif: &Path) -> Result<bool> {
-    let ask = "-read_intervals %+#2 -count_packets -show_entries stream=nb_read_packets -of csv=p=0";
-    let said = process::output(&asking(gif, ask), 1024, LIMIT).await.map_err(unreadable)?;
-    Ok(String::from_utf8_lossy(&said).trim().parse().is_ok_and(|count: u32| count > 1))
 }
 
 fn command_line(file: &Path) -> CommandLine {

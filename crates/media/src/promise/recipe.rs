@@ -13,7 +13,7 @@ const LONGEST_OF_HUGE: u32 = 2560;
 const LONGEST_OF_BRIGHT: u32 = 1920;
 /// Pixels of the largest picture that is made, and of one that is larger than 4K.
 const MOST_PIXELS: u32 = 3840 * 2160;
-const HUGE: u32 = 4096 * 2304;
+const HUGE: u64 = 4096 * 2304;
 /// Decoders of sound need a little of what comes before.
 const LEAD: Span = Span::millis(500);
 /// Without an index, a reader lands near where it wants to, and waits for a key frame.
@@ -30,6 +30,9 @@ pub enum Recipe {
 pub struct PictureRecipe {
     /// Of the file.
     pub stream: u32,
+    /// Of each picture in the file: its decoder keeps several of them.
+    #[serde(default)]
+    pub decoded_pixels: u64,
     /// The time in the file that counts as 0, in microseconds.
     pub start_us: i64,
     /// Of the picture that is made: turned upright, with square pixels, both even.
@@ -77,6 +80,7 @@ impl PictureRecipe {
         let lead = if has_index(probe) { LEAD } else { group + UNINDEXED_LEAD };
         PictureRecipe {
             stream: picture.index,
+            decoded_pixels: pixels(picture),
             start_us: probe.start.0,
             width,
             height,
@@ -100,6 +104,10 @@ fn has_index(probe: &Probe) -> bool {
     probe.container.split(',').any(|name| matches!(name, "mov" | "matroska" | "wav" | "flac"))
 }
 
+fn pixels(picture: &Picture) -> u64 {
+    u64::from(picture.width) * u64::from(picture.height)
+}
+
 /// As it is shown on square pixels, not larger than what is made, and even.
 fn size(picture: &Picture) -> (u32, u32) {
     let Ratio { num, den } = picture.aspect;
@@ -114,7 +122,7 @@ fn size(picture: &Picture) -> (u32, u32) {
     }
     let longest = match picture.hdr {
         Some(_) => LONGEST_OF_BRIGHT,
-        None if u64::from(picture.width) * u64::from(picture.height) > u64::from(HUGE) => LONGEST_OF_HUGE,
+        None if pixels(picture) > HUGE => LONGEST_OF_HUGE,
         None => LONGEST_SIDE,
     };
     let most = (f64::from(MOST_PIXELS) / (width * height)).sqrt();
@@ -166,6 +174,7 @@ mod tests {
         let pace = Pace::Steady(Ratio { num: 30_000, den: 1001 });
         let picture = PictureRecipe {
             stream: 1,
+            decoded_pixels: 640 * 360,
             start_us: -7,
             width: 640,
             height: 360,

@@ -210,7 +210,7 @@ fn sound_in_another_form_is_converted_and_keeps_its_place() {
 #[test]
 fn the_layout_for_apple_has_a_map_for_each_stretch_of_one_source() {
     let plan = Sources::new().plan(&[shot(0, range(0, 3000)), shot(1, range(500, 2000)), shot(0, range(0, 1000))]);
-    let list = plan.apple_playlist();
+    let list = plan.apple_playlist().unwrap();
     let lines: Vec<&str> = list.lines().filter(|l| !l.starts_with("#EXTINF")).collect();
     let expected = "#EXTM3U|#EXT-X-VERSION:7|#EXT-X-TARGETDURATION:2|#EXT-X-PLAYLIST-TYPE:VOD|#EXT-X-MAP:URI=\"init-0.mp4\"|0.m4s|1.m4s|\
         #EXT-X-DISCONTINUITY|#EXT-X-MAP:URI=\"init-1.mp4\"|2.m4s|#EXT-X-DISCONTINUITY|#EXT-X-MAP:URI=\"init-2.mp4\"|3.m4s|#EXT-X-ENDLIST";

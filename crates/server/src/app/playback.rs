@@ -192,21 +192,7 @@ pub async fn layout(app: &App, plan: &Plan, n: usize) -> Result<SegmentLayout> {
     }
 }
 
-/// A promised chunk as it is, which may mean to have it encoded now.
+/// A promised chunk with its samples, which may mean to have it encoded now.
 async fn fulfil(app: &App, promised: &Promised) -> Result<Chunk> {
-    if let Some(chunk) = filled(app, promised).await? {
-        return Ok(chunk);
-    }
-    encode::materialise(app, &promised.track, promised.start).await?;
-    let late = || Error::unavailable("this part of the video is not encoded yet");
-    filled(app, promised).await?.ok_or_else(late)
-}
-
-async fn filled(app: &App, promised: &Promised) -> Result<Option<Chunk>> {
-    let gone = || Error::gone("what this stream plays was deleted");
-    let row = app.store.find_chunk(&promised.track, promised.start).await?.ok_or_else(gone)?;
-    if row.object.is_empty() {
-        return Ok(None);
-    }
-    Chunk::from_index(row.start, row.end, &row.index, Place::Object(row.object)).map(Some)
+    chunk_of(&promised.track, encode::materialise(app, &promised.track, promised.start).await?)
 }

@@ -1,12 +1,12 @@
 //! Takeouts as such: asked for, looked up by the secret in their URL, tried again, deleted, and gone after a week or with what they are
-//! made of. How the file of one is made is `download`'s and `transcode`'s business.
+//! made of. How the file of one is made is `download`'s business.
 
 use std::path::{Path, PathBuf};
 
 use vitascope_model::account::Scope;
 use vitascope_model::error::Context;
-use vitascope_model::id::{CollectionId, JobId, TakeoutId};
-use vitascope_model::job::Job;
+use vitascope_model::id::{JobId, TakeoutId};
+use vitascope_model::job::{Job, JobState};
 use vitascope_model::stream::{Piece, Stream};
 use vitascope_model::takeout::{MadeFile, Takeout, TakeoutKind, TakeoutState};
 use vitascope_model::{Error, Result, Span};
@@ -20,47 +20,34 @@ use crate::{jobs, views};
 /// From when its file is there.
 pub const LIFE: Span = Span::seconds(7 * 86_400);
 
-/// What is to be made.
-pub(super) struct Wish {
-    pub(super) kind: TakeoutKind,
-    pub(super) job_kind: &'static str,
-    pub(super) collection_id: Option<CollectionId>,
-    pub(super) name: String,
-    pub(super) stream_id: Option<String>,
-    /// What the job needs to know; none if the takeout says it all.
-    pub(super) payload: Option<String>,
-    pub(super) callback_url: Option<String>,
-}
-
-/// Accepts a wish: from here on it survives a crash.
-pub(super) async fn enqueue(app: &App, scope: &Scope, wish: Wish) -> Result<Takeout> {
+/// Asks for a stream as a file: from here on that survives a crash.
+pub async fn of_stream(app: &App, scope: &Scope, of: &Stream, name: Option<String>) -> Result<Takeout> {
+    if of.is_gone {
+        return Err(Error::gone("what this stream plays was deleted"));
+    }
+    if matches!(of.piece, Piece::Live { .. }) {
+        return Err(Error::invalid(
+            "a live stream has no end: ask for a range of it with GET /rtstream/{id}/stream?start=…&end=…",
+        ));
+    }
     app.space.check()?;
-    let (id, job_id, now) = (mint!(app, TakeoutId), mint!(app, JobId), app.now());
-    let made = NewJob {
-        id: job_id.clone(),
-        owner: scope.user().clone(),
-        collection_id: wish.collection_id.clone(),
-        kind: wish.job_kind,
-        payload: wish.payload.unwrap_or_else(|| id.to_string()),
-        dedupe_key: None,
-        callback_url: wish.callback_url,
-    };
+    let now = app.now();
     let row = Takeout {
-        id: id.clone(),
+        id: mint!(app, TakeoutId),
         owner: scope.user().clone(),
-        collection_id: wish.collection_id,
-        kind: wish.kind,
-        name: wish.name,
-        stream_id: wish.stream_id,
-        job_id,
-        job_state: vitascope_model::job::JobState::Queued,
+        collection_id: stream::collection_of(app, scope, of).await?,
+        name: name.or_else(|| of.title.clone()).unwrap_or_else(|| "video".to_owned()),
+        kind: TakeoutKind::Download,
+        stream_id: Some(of.id.clone()),
+        job_id: mint!(app, JobId),
+        job_state: JobState::Queued,
         progress: 0,
         error: None,
         made: None,
         created_at: now,
         expires_at: now + LIFE,
     };
-    let stored = row.clone();
+    let (stored, made) = (row.clone(), job_of(&row, row.job_id.clone()));
     app.store
         .write(move |tx| {
             Box::pin(async move {
@@ -73,26 +60,17 @@ pub(super) async fn enqueue(app: &App, scope: &Scope, wish: Wish) -> Result<Take
     Ok(row)
 }
 
-/// Asks for a stream as a file.
-pub async fn of_stream(app: &App, scope: &Scope, of: &Stream, name: Option<String>) -> Result<Takeout> {
-    if of.is_gone {
-        return Err(Error::gone("what this stream plays was deleted"));
-    }
-    if matches!(of.piece, Piece::Live { .. }) {
-        return Err(Error::invalid(
-            "a live stream has no end: ask for a range of it with GET /rtstream/{id}/stream?start=…&end=…",
-        ));
-    }
-    let wish = Wish {
-        kind: TakeoutKind::Download,
-        job_kind: jobs::make_download::KIND,
-        collection_id: stream::collection_of(app, scope, of).await?,
-        name: name.or_else(|| of.title.clone()).unwrap_or_else(|| "video".to_owned()),
-        stream_id: Some(of.id.clone()),
-        payload: None,
+/// The job that makes its file.
+fn job_of(of: &Takeout, id: JobId) -> NewJob {
+    NewJob {
+        id,
+        owner: of.owner.clone(),
+        collection_id: of.collection_id.clone(),
+        kind: jobs::make_download::KIND,
+        payload: of.id.to_string(),
+        dedupe_key: None,
         callback_url: None,
-    };
-    enqueue(app, scope, wish).await
+    }
 }
 
 /// One that failed is made again; nothing happens to one that is under way or done.
@@ -101,15 +79,7 @@ pub async fn retry(app: &App, found: &Takeout) -> Result<JobId> {
         return Ok(found.job_id.clone());
     }
     app.space.check()?;
-    let made = NewJob {
-        id: mint!(app, JobId),
-        owner: found.owner.clone(),
-        collection_id: found.collection_id.clone(),
-        kind: jobs::make_download::KIND,
-        payload: found.id.to_string(),
-        dedupe_key: None,
-        callback_url: None,
-    };
+    let made = job_of(found, mint!(app, JobId));
     let (id, job_id, now) = (found.id.clone(), made.id.clone(), app.now());
     app.store
         .write(move |tx| {

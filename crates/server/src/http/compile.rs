@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use vitascope_model::stream::{SpanOf, Stream};
 use vitascope_model::{Error, Result, WallTime};
 
@@ -34,18 +34,15 @@ async fn compile(State(app): State<App>, Owner(scope): Owner, Body(items): Body<
         list.extend(wanted(&item.video_id.parse()?, &item.shots)?);
     }
     let made = publish_list(&app, &scope, list, Words::default()).await?;
-    Ok(urls(&app, &made.id, &made))
+    Ok(urls(&app, &made))
 }
 
 #[derive(Deserialize)]
 struct StreamRequest {
     timeline: Option<Vec<Moment>>,
-    /// compat: the length of the video as the SDK has it, a number or text. We know it ourselves.
-    #[serde(rename = "length")]
-    _length: Option<Value>,
 }
 
-/// Without a timeline, the whole video.
+/// Without a timeline, the whole video. compat: the SDKs say its length, too, as a number or text; we know it ourselves.
 async fn stream_video(
     State(app): State<App>,
     Owner(scope): Owner,
@@ -62,7 +59,7 @@ async fn stream_video(
     let list = wanted(&SpanOf::Video(video.id.clone()), &timeline)?;
     let words = Words { title: Some(video.name.clone()), description: video.description.clone() };
     let made = publish_list(&app, &scope, list, words).await?;
-    Ok(urls(&app, &made.id, &made))
+    Ok(urls(&app, &made))
 }
 
 fn wanted(of: &SpanOf, moments: &[Moment]) -> Result<Vec<Wanted>> {
@@ -73,9 +70,9 @@ fn wanted(of: &SpanOf, moments: &[Moment]) -> Result<Vec<Wanted>> {
     moments.iter().map(|(start, end)| Ok(Wanted { of: of.clone(), start: at(*start)?, end: at(*end)? })).collect()
 }
 
-fn urls(app: &App, id: &str, made: &Stream) -> Reply {
+fn urls(app: &App, made: &Stream) -> Reply {
     Reply::ok(json!({
         "stream_url": app.config.url(&stream::playlist_path(made)),
-        "player_url": app.config.url(&stream::player_path(id)),
+        "player_url": app.config.url(&stream::player_path(&made.id)),
     }))
 }

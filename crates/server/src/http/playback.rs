@@ -64,7 +64,7 @@ async fn file_of(app: &App, wanted: &Wanted, stream: &Stream, file: &str) -> Res
     }
     let plan = plan_of(app, stream).await?;
     if file == "apple.m3u8" && plan.is_complete() {
-        return Ok(wanted.answer_text(PLAYLIST, "public, max-age=60", plan.apple_playlist().into()));
+        return Ok(wanted.answer_text(PLAYLIST, "public, max-age=60", plan.apple_playlist()?.into()));
     }
     let stretch = file.strip_prefix("init-").and_then(|f| f.strip_suffix(".mp4")).and_then(|n| n.parse().ok());
     if let Some(stretch) = stretch {

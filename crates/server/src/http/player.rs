@@ -6,11 +6,12 @@ use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
 use vitascope_model::Error;
 use vitascope_model::capture::MediaKind;
-use vitascope_model::stream::{Piece, SpanOf, Stream};
+use vitascope_model::stream::{Piece, Stream};
 
 use super::error::ApiError;
 use super::extract::Query;
 use super::router::Routes;
+use crate::app::playback::plan_of;
 use crate::app::{App, captions, expiry, stream};
 
 const WATCH: &str = include_str!("../../../../console/watch.html");
@@ -89,7 +90,8 @@ impl Beside {
             Piece::RtStream { id, .. } => {
                 app.store.find_rtstream(id).await?.is_some_and(|r| r.kind == MediaKind::Video)
             }
-            Piece::Spans(list) => list.iter().any(|span| !matches!(span.of, SpanOf::Audio(_))),
+            // A list may be of sound alone; it is about to be played, so its plan is wanted anyway.
+            Piece::Spans(_) => plan_of(app, found).await?.has_picture(),
             Piece::Video { .. } => true,
         };
         Ok(Beside { is_live, has_picture, has_captions: captions::has_any(app, found).await? })

@@ -25,6 +25,7 @@ use crate::mp4::written::{Fragment, Parser, Said};
 use crate::process::{self, Running};
 use crate::promise::{PromisedChunk, Recipe};
 use picture::PictureChunks;
+pub use plan::is_large;
 use sound::SoundChunks;
 
 /// An encoder that gives nothing for so long has stalled.

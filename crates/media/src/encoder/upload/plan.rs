@@ -24,8 +24,7 @@ const SOUND_LEAD: i64 = 4;
 const SOUND_TAIL: i64 = 3;
 
 pub(super) fn command_line(file: &Path, stretches: &[Stretch], threads: usize) -> Result<CommandLine> {
-    let is_large = |stretch: &Stretch| matches!(&stretch.recipe, Recipe::Picture(recipe) if is_large(recipe));
-    let threads = if stretches.iter().any(is_large) { 1 } else { threads };
+    let threads = if stretches.iter().any(|stretch| is_large(&stretch.recipe)) { 1 } else { threads };
     let mut words = vec!["-nostdin".to_owned()];
     let mut say = |text: &str| words.extend(text.split_whitespace().map(str::to_owned));
     say(&format!("{} {} -threads {threads} -copyts", reading::quiet(), reading::limits()));
@@ -71,12 +70,17 @@ fn seek(stretches: &[Stretch]) -> Option<Span> {
     begins?.into_iter().min()
 }
 
-fn is_large(recipe: &PictureRecipe) -> bool {
-    u64::from(recipe.width) * u64::from(recipe.height) > LARGE
+/// Whether encoding it takes so much memory that it is better done by one process at a time.
+pub fn is_large(recipe: &Recipe) -> bool {
+    matches!(recipe, Recipe::Picture(picture) if has_many_pixels(picture))
+}
+
+fn has_many_pixels(recipe: &PictureRecipe) -> bool {
+    recipe.decoded_pixels.max(u64::from(recipe.width) * u64::from(recipe.height)) > LARGE
 }
 
 fn picture_options(recipe: &PictureRecipe, threads: usize) -> String {
-    let lookahead = if is_large(recipe) { ":rc-lookahead=4:sync-lookahead=0" } else { "" };
+    let lookahead = if has_many_pixels(recipe) { ":rc-lookahead=2:sync-lookahead=0" } else { "" };
     format!(
         "-map 0:{} -c:v libx264 -preset veryfast -profile:v high -crf 21 -bf 0 -g 100000 -forced-idr 1 -pix_fmt yuv420p \
          -threads {threads} -x264-params scenecut=0:open-gop=0:stitchable=1{lookahead} -fps_mode passthrough -enc_time_base 1:{TICKS}",
@@ -183,6 +187,7 @@ mod tests {
     fn picture() -> PictureRecipe {
         PictureRecipe {
             stream: 0,
+            decoded_pixels: 1280 * 720,
             start_us: 0,
             width: 1280,
             height: 720,

@@ -2,7 +2,7 @@
 //! both are wanted from the same moment. What somebody filled meanwhile is left out, and while a player waits the encoder does too.
 
 use serde::{Deserialize, Serialize};
-use vitascope_media::encoder::upload::{EncodedChunk, Stretch, encode};
+use vitascope_media::encoder::upload::{EncodedChunk, Stretch, encode, is_large};
 use vitascope_media::promise::Recipe;
 use vitascope_model::error::Context;
 use vitascope_model::id::{CollectionId, JobId, OriginalId, TrackId, UserId};
@@ -26,9 +26,8 @@ struct Payload {
     original: String,
 }
 
-/// The job that encodes an original.
-pub fn enqueue(app: &App, original: &OriginalId, owner: &UserId, collection: &CollectionId) -> Result<NewJob> {
-    app.encoding.set_progress(original, Some(0));
+/// The job that encodes an original, to be stored with its promises.
+pub fn job_of(app: &App, original: &OriginalId, owner: &UserId, collection: &CollectionId) -> Result<NewJob> {
     let payload = Payload { original: original.to_string() };
     Ok(NewJob {
         id: mint!(app, JobId),
@@ -47,7 +46,8 @@ pub async fn resume(app: &App) -> Result<()> {
     tokio::fs::remove_dir_all(app.config.data_dir.join("encoding")).await.ok();
     let queued = app.store.list_queued_payloads(jobs::encode::KIND).await?;
     for (original, owner, collection) in app.store.list_unfinished_originals().await? {
-        let job = enqueue(app, &original, &owner, &collection)?;
+        let job = job_of(app, &original, &owner, &collection)?;
+        app.encoding.set_progress(&original, Some(0));
         let (now, is_queued) = (app.now(), queued.contains(&job.payload));
         if !is_queued && !app.store.get_original(&original).await?.is_dropped {
             app.store.write(move |tx: &mut Tx| Box::pin(async move { job::enqueue(tx, &job, now).await })).await?;
@@ -75,7 +75,9 @@ async fn encode_all(app: &App, job: &Job, original: &OriginalId) -> Result<()> {
     while let Some(tracks) = next_stretches(app, original).await? {
         let working = Working::new(&app.encoding, &tracks);
         let file = file_of(app, original).await?;
-        let stretches = tracks.iter().map(|(_, stretch)| stretch.clone()).collect();
+        let stretches: Vec<Stretch> = tracks.iter().map(|(_, stretch)| stretch.clone()).collect();
+        let is_large = stretches.iter().any(|stretch| is_large(&stretch.recipe));
+        let place = app.encoding.place(is_large).await?;
         let mut output = encode(file.path(), stretches, 0)?;
         let mut percent = -1;
         while let Some(made) = output.recv().await {
@@ -83,9 +85,14 @@ async fn encode_all(app: &App, job: &Job, original: &OriginalId) -> Result<()> {
             let track = &tracks.get(made.track).ok_or_else(|| Error::internal("a chunk of no track"))?.0;
             take(app, track, made).await?;
             percent = tell(app, job, original, percent).await?;
+            if is_large && app.encoding.is_awaited() {
+                // Who waits needs the memory; the next run goes on from here.
+                break;
+            }
             app.encoding.until_quiet().await;
         }
-        drop(working);
+        drop((output, place, working));
+        app.encoding.until_quiet().await;
     }
     Ok(())
 }

@@ -4,16 +4,16 @@
 
 mod background;
 
-pub use background::{enqueue, resume, run};
+pub use background::{job_of, resume, run};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
-use vitascope_media::encoder::upload::{EncodedChunk, Stretch, encode};
+use vitascope_media::encoder::upload::{EncodedChunk, Stretch, encode, is_large};
 use vitascope_media::promise::{PromisedChunk, Recipe};
 use vitascope_model::error::Context;
 use vitascope_model::id::{OriginalId, TrackId};
@@ -38,6 +38,8 @@ pub struct Encoding {
     flights: Mutex<Flights>,
     /// Chunks that are made by themselves, at once.
     turns: Semaphore,
+    /// The one who encodes a large picture.
+    large: Semaphore,
     /// How many players wait.
     waiting: AtomicUsize,
     /// Where the background is on each track.
@@ -54,6 +56,7 @@ impl Default for Encoding {
         Encoding {
             flights: Mutex::default(),
             turns: Semaphore::new(cores),
+            large: Semaphore::new(1),
             waiting: AtomicUsize::new(0),
             next: Mutex::default(),
             progress: Mutex::default(),
@@ -68,7 +71,7 @@ impl Encoding {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).get(original).copied()
     }
 
-    fn set_progress(&self, original: &OriginalId, percent: Option<i64>) {
+    pub(in crate::app) fn set_progress(&self, original: &OriginalId, percent: Option<i64>) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         match percent {
             Some(percent) => progress.insert(original.clone(), percent),
@@ -102,11 +105,21 @@ impl Encoding {
         all.get(track).is_some_and(|next| *next <= start && start - *next <= NEAR)
     }
 
+    fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// A place among those who encode large pictures, if this is one: two at once would take too much memory.
+    async fn place(&self, is_large: bool) -> Result<Option<SemaphorePermit<'_>>> {
+        let place = async { self.large.acquire().await.internal("wait for a place to encode").map(Some) };
+        if is_large { place.await } else { Ok(None) }
+    }
+
     /// Returns when nobody waits for a chunk.
     async fn until_quiet(&self) {
         loop {
             let changed = self.changed.notified();
-            if self.waiting.load(Ordering::Relaxed) == 0 {
+            if !self.is_awaited() {
                 return;
             }
             // A bell that was missed must not stop the background for ever.
@@ -178,6 +191,7 @@ async fn make(app: &App, track: &TrackId, chunk: SealedChunk) -> Result<EncodedC
     let file = file_of(app, &original).await?;
     let is_rest = app.store.list_next_chunks(track, chunk.end, 1).await?.is_empty();
     let stretch = Stretch { recipe: Recipe::from_text(&recipe)?, chunks: vec![promised(chunk)], is_rest };
+    let _place = app.encoding.place(is_large(&stretch.recipe)).await?;
     let mut output = encode(file.path(), vec![stretch], 1)?;
     output.recv().await.ok_or_else(|| Error::internal("an encoder gave nothing"))?
 }

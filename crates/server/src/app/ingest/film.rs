@@ -2,7 +2,7 @@
 //! there; of the others the times are written down, and `encode` makes them, in the background or when a player asks.
 
 use vitascope_media::mp4::{self, Fit, Movie, MovieTrack, PlacedChunk};
-use vitascope_media::probe::{Probe, probe};
+use vitascope_media::probe::{Probe, probe, prove};
 use vitascope_media::promise::{PromisedChunk, PromisedTrack, promise};
 use vitascope_model::asset::AssetKind;
 use vitascope_model::capture::MediaKind;
@@ -108,16 +108,22 @@ pub(super) async fn ingest(app: &App, job: &Job, here: Here, wishes: Wishes) -> 
     let has_picture = found.tracks.iter().any(|t| t.kind == MediaKind::Video);
     let made = make(app, material(job, wishes, &file, parts, has_picture))?;
     let is_promised = tracks.iter().any(|(.., recipe)| recipe.is_some());
-    let encoding = is_promised.then(|| encode::enqueue(app, &file.id, &file.owner, &file.collection_id)).transpose()?;
-    if !is_new {
-        return store(app, job, made, Rows { file: None, tracks, encoding }).await;
+    let encoding = is_promised.then(|| encode::job_of(app, &file.id, &file.owner, &file.collection_id)).transpose()?;
+    let (id, key) = (file.id.clone(), file.object.clone());
+    if is_new {
+        app.objects.adopt(here.path(), &key).await?;
     }
-    app.objects.adopt(here.path(), &file.object).await?;
-    let key = file.object.clone();
-    let stored = store(app, job, made, Rows { file: Some(file), tracks, encoding }).await;
+    if encoding.is_some() {
+        // Before the job can begin, so that its end is not overtaken.
+        app.encoding.set_progress(&id, Some(0));
+    }
+    let stored = store(app, job, made, Rows { file: is_new.then_some(file), tracks, encoding }).await;
     if stored.is_err() {
-        // Without a row nobody would find it again.
-        app.objects.give_back(&key, here.path()).await.ok();
+        app.encoding.set_progress(&id, None);
+        if is_new {
+            // Without a row nobody would find it again.
+            app.objects.give_back(&key, here.path()).await.ok();
+        }
     }
     stored
 }
@@ -156,6 +162,7 @@ async fn look(here: &Here, kind: Option<AssetKind>) -> Result<Found> {
         probed.picture = None;
     }
     let promised = promise(here.path(), &probed).await?;
+    prove(here.path(), &probed).await?;
     let mut tracks = Vec::new();
     for (kind, lies, promised) in
         [(MediaKind::Video, chosen.picture, promised.picture), (MediaKind::Audio, chosen.sound, promised.sound)]
