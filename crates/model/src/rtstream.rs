@@ -126,6 +126,21 @@ pub struct SealedChunk {
     pub place: LivePlace,
 }
 
+/// What playing a sealed chunk needs of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkMedia {
+    pub start: WallTime,
+    pub end: WallTime,
+    pub object: String,
+    pub index: Vec<u8>,
+}
+
+impl From<SealedChunk> for ChunkMedia {
+    fn from(chunk: SealedChunk) -> ChunkMedia {
+        ChunkMedia { start: chunk.start, end: chunk.end, object: chunk.object, index: chunk.index }
+    }
+}
+
 impl SealedChunk {
     /// Where a chunk stands that follows this one, with or without a gap between them.
     pub fn place_after(&self, gap: bool) -> LivePlace {

@@ -51,13 +51,16 @@ impl Span {
         Span(n * 1000)
     }
 
-    /// The span of `ticks` at `rate` ticks a second.
+    /// The span of `ticks` at `rate` ticks a second. Whole seconds first, here and back: no 64 bits overflow then, and a division of
+    /// 128 bits, which costs as much as all the rest of a sample, is not needed.
     pub fn of_ticks(ticks: i64, rate: u32) -> Span {
-        Span((i128::from(ticks) * i128::from(SECOND) / i128::from(rate.max(1))) as i64)
+        let rate = i64::from(rate.max(1));
+        Span((ticks / rate).saturating_mul(SECOND).saturating_add(ticks % rate * SECOND / rate))
     }
 
     pub fn to_ticks(self, rate: u32) -> i64 {
-        (i128::from(self.0) * i128::from(rate) / i128::from(SECOND)) as i64
+        let rate = i64::from(rate);
+        (self.0 / SECOND).saturating_mul(rate).saturating_add(self.0 % SECOND * rate / SECOND)
     }
 
     pub fn to_duration(self) -> std::time::Duration {
@@ -162,6 +165,17 @@ impl fmt::Display for WallTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ticks_and_spans_are_as_exact_as_fractions() {
+        for rate in [1, 7, 1000, 12_800, 44_100, 48_000, 90_000, u32::MAX] {
+            for n in [0, 1, -1, 999_999, -1_000_001, 1_790_000_000_123_457, -1_790_000_000_123_457] {
+                let (wide, per) = (i128::from(n), i128::from(rate));
+                assert_eq!(i128::from(Span(n).to_ticks(rate)), wide * per / 1_000_000);
+                assert_eq!(i128::from(Span::of_ticks(n / 1000, rate).0), wide / 1000 * 1_000_000 / per);
+            }
+        }
+    }
 
     #[test]
     fn ranges_that_touch_share_no_time() {

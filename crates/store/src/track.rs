@@ -2,8 +2,9 @@
 
 use sqlx::FromRow;
 use vitascope_model::capture::MediaKind;
+use vitascope_model::error::Context;
 use vitascope_model::id::{CaptureSessionId, RtStreamId, TrackId};
-use vitascope_model::rtstream::{LivePlace, SealedChunk, Track, TrackRole};
+use vitascope_model::rtstream::{ChunkMedia, LivePlace, SealedChunk, Track, TrackRole};
 use vitascope_model::{Error, Result, TimeRange, WallTime};
 
 use crate::db::{OrBroken, unreadable};
@@ -151,14 +152,24 @@ impl Store {
         Ok(row.map(ChunkRow::into_model))
     }
 
-    /// The chunks that hold something of `range`, and the one before: its last picture is held until the next one comes.
-    pub async fn list_chunks_about(&self, track: &TrackId, range: TimeRange) -> Result<Vec<SealedChunk>> {
-        const SQL: &str = "select start_us, end_us, bytes, samples, object, sample_index, segments, first_segment, gaps
-            from chunk where track_id = $1 and start_us < $3 and start_us >=
-                coalesce((select max(start_us) from chunk where track_id = $1 and start_us <= $2), $2) order by start_us";
-        let query = sqlx::query_as(SQL).bind(track.as_str()).bind(range.start().0).bind(range.end().0);
-        let rows: Vec<ChunkRow> = query.fetch_all(&self.readers).await.or_broken()?;
-        Ok(rows.into_iter().map(ChunkRow::into_model).collect())
+    /// Of each range of a track, the chunks that hold something of it and the one before: its last picture is held until the next one
+    /// comes. One question for all of them, since what a question costs is mostly the way to the database and back.
+    pub async fn list_chunks_about(&self, ranges: &[(&TrackId, TimeRange)]) -> Result<Vec<Vec<ChunkMedia>>> {
+        const SQL: &str = "with wanted as (
+                select key as place, value ->> 0 as track_id, value ->> 1 as from_us, value ->> 2 as to_us from json_each($1))
+            select place, start_us, end_us, object, sample_index
+            from wanted cross join chunk c on c.track_id = wanted.track_id and start_us < to_us and start_us >= coalesce(
+                (select max(start_us) from chunk where track_id = wanted.track_id and start_us <= from_us), from_us)
+            order by place, start_us";
+        let wanted: Vec<_> = ranges.iter().map(|(id, range)| (id.as_str(), range.start().0, range.end().0)).collect();
+        let wanted = serde_json::to_string(&wanted).internal("ask for chunks")?;
+        let rows: Vec<(i64, i64, i64, String, Vec<u8>)> =
+            sqlx::query_as(SQL).bind(wanted).fetch_all(&self.readers).await.or_broken()?;
+        let mut found = vec![Vec::new(); ranges.len()];
+        for (place, start, end, object, index) in rows {
+            found[place as usize].push(ChunkMedia { start: WallTime(start), end: WallTime(end), object, index });
+        }
+        Ok(found)
     }
 
     /// The last chunk that is sealed and begins before `start`.

@@ -10,7 +10,7 @@ use vitascope_media::track::{Chunk, Place, TrackView, open_chunks};
 use vitascope_model::capture::MediaKind;
 use vitascope_model::error::Context;
 use vitascope_model::id::TrackId;
-use vitascope_model::rtstream::{RtStream, SealedChunk, Track};
+use vitascope_model::rtstream::{ChunkMedia, RtStream, Track};
 use vitascope_model::stream::{AssetPart, Piece, Stream};
 use vitascope_model::{Error, Result, TimeRange, WallTime};
 
@@ -25,32 +25,47 @@ const KEPT_SAMPLES: usize = 4_000_000;
 
 /// The plans of finished streams that were asked for last.
 #[derive(Default)]
-pub struct PlanCache(Mutex<VecDeque<(String, Arc<Plan>)>>);
+pub struct PlanCache(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    plans: VecDeque<(String, Arc<Plan>)>,
+    /// How often all of them were forgotten.
+    age: u64,
+}
 
 impl PlanCache {
-    fn get(&self, id: &str) -> Option<Arc<Plan>> {
+    /// The plan, or how old the cache is: what is made from then on may be kept.
+    fn get(&self, id: &str) -> std::result::Result<Arc<Plan>, u64> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().find(|(key, _)| key == id).map(|(_, plan)| plan.clone())
+        kept.plans.iter().find(|(key, _)| key == id).map(|(_, plan)| plan.clone()).ok_or(kept.age)
     }
 
-    /// When a part of what they play went.
+    /// When a part of what they play went, or came.
     pub(super) fn forget(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.plans.clear();
+        kept.age += 1;
     }
 
-    fn keep(&self, id: &str, plan: &Arc<Plan>) {
+    /// Keeps a plan, unless it was begun before the last time that all were forgotten: it may be of what is not so any more.
+    fn keep(&self, id: &str, plan: &Arc<Plan>, begun: u64) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(key, _)| key != id);
-        kept.push_front((id.to_owned(), plan.clone()));
-        kept.truncate(KEPT_PLANS);
+        if kept.age != begun {
+            return;
+        }
+        let plans = &mut kept.plans;
+        plans.retain(|(key, _)| key != id);
+        plans.push_front((id.to_owned(), plan.clone()));
+        plans.truncate(KEPT_PLANS);
         let mut room = KEPT_SAMPLES;
-        let fit = kept.iter().take_while(|(_, plan)| {
+        let fit = plans.iter().take_while(|(_, plan)| {
             let fits = plan.weight() <= room;
             room = room.saturating_sub(plan.weight());
             fits
         });
         let fit = fit.count().max(1);
-        kept.truncate(fit);
+        plans.truncate(fit);
     }
 }
 
@@ -59,12 +74,13 @@ pub async fn plan_of(app: &App, stream: &Stream) -> Result<Arc<Plan>> {
     if stream.is_gone {
         return Err(Error::gone("what this stream plays was deleted"));
     }
-    if let Some(kept) = app.plans.get(&stream.id) {
-        return Ok(kept);
-    }
+    let begun = match app.plans.get(&stream.id) {
+        Ok(kept) => return Ok(kept),
+        Err(begun) => begun,
+    };
     if let Piece::Spans(list) = &stream.piece {
         let made = Arc::new(spans::plan(app, list).await?);
-        app.plans.keep(&stream.id, &made);
+        app.plans.keep(&stream.id, &made, begun);
         return Ok(made);
     }
     let (video, audio, range) = tracks_of(app, &stream.piece).await?;
@@ -77,7 +93,7 @@ pub async fn plan_of(app: &App, stream: &Stream) -> Result<Arc<Plan>> {
     let made = tokio::task::spawn_blocking(move || plan(video.as_ref(), audio.as_ref(), range, &options));
     let made = Arc::new(made.await.internal("plan a stream")??);
     if !growing {
-        app.plans.keep(&stream.id, &made);
+        app.plans.keep(&stream.id, &made, begun);
     }
     Ok(made)
 }
@@ -144,13 +160,13 @@ async fn view_of(app: &App, track: &Track, range: TimeRange) -> Result<TrackView
     let rows = app.store.list_chunks(&track.id, range).await?;
     let mut chunks = Vec::with_capacity(rows.len() + open.len());
     for row in rows {
-        chunks.push(chunk_of(&track.id, row)?);
+        chunks.push(chunk_of(&track.id, row.into())?);
     }
     chunks.extend(open.into_iter().filter(|c| c.end > range.start() && c.start < range.end()));
     Ok(TrackView::new(chunks, track.open && range.end() > app.now()))
 }
 
-pub(super) fn chunk_of(track: &TrackId, row: SealedChunk) -> Result<Chunk> {
+pub(super) fn chunk_of(track: &TrackId, row: ChunkMedia) -> Result<Chunk> {
     // No object: not encoded yet.
     let place = if row.object.is_empty() { Place::Promised(track.clone()) } else { Place::Object(row.object) };
     Chunk::from_index(row.start, row.end, &row.index, place)
@@ -194,5 +210,5 @@ pub async fn layout(app: &App, plan: &Plan, n: usize) -> Result<SegmentLayout> {
 
 /// A promised chunk with its samples, which may mean to have it encoded now.
 async fn fulfil(app: &App, promised: &Promised) -> Result<Chunk> {
-    chunk_of(&promised.track, encode::materialise(app, &promised.track, promised.start).await?)
+    chunk_of(&promised.track, encode::materialise(app, &promised.track, promised.start).await?.into())
 }

@@ -3,14 +3,13 @@
 
 use std::collections::HashMap;
 
-use futures_util::future::try_join_all;
 use vitascope_media::compile::{Plan, PlanOptions, Shot, compile};
 use vitascope_media::track::{Chunk, TrackView};
 use vitascope_model::account::Scope;
 use vitascope_model::capture::MediaKind;
 use vitascope_model::error::Context;
 use vitascope_model::id::TrackId;
-use vitascope_model::rtstream::{SealedChunk, Track};
+use vitascope_model::rtstream::{ChunkMedia, Track};
 use vitascope_model::stream::{AssetPart, Piece, SpanOf, Stream, StreamSpan};
 use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
 
@@ -111,7 +110,7 @@ pub async fn plan(app: &App, spans: &[StreamSpan]) -> Result<Plan> {
     let ids: Vec<TrackId> = sources.values().flat_map(|s| s.tracks.iter().cloned()).collect();
     let mut tracks = Tracks::of(app.store.list_tracks(&ids).await?);
     let shots = spans.iter().map(|span| tracks.shot(&sources[&span.of], span.range)).collect::<Result<Vec<_>>>()?;
-    let read = try_join_all(tracks.list.into_iter().map(|(track, ranges)| read(app, track, ranges))).await?;
+    let read = read(app, tracks.list).await?;
     let made = tokio::task::spawn_blocking(move || {
         let tracks = read.into_iter().map(Read::into_view).collect::<Result<Vec<_>>>()?;
         compile(tracks, &shots, &PlanOptions::default())
@@ -173,20 +172,27 @@ impl Tracks {
 /// What was read of a track.
 struct Read {
     track: Track,
-    rows: Vec<SealedChunk>,
+    rows: Vec<ChunkMedia>,
     open: Vec<Chunk>,
     ranges: Vec<TimeRange>,
 }
 
-async fn read(app: &App, track: Track, mut ranges: Vec<TimeRange>) -> Result<Read> {
-    ranges.sort_by_key(|r| r.start());
-    // The open end first: a chunk that is sealed in between is then seen twice rather than never.
-    let open = if track.open { open_end(app, &track.id).await? } else { Vec::new() };
-    let mut rows = Vec::new();
-    for range in joined(&ranges) {
-        rows.extend(app.store.list_chunks_about(&track.id, range).await?);
+async fn read(app: &App, list: Vec<(Track, Vec<TimeRange>)>) -> Result<Vec<Read>> {
+    let mut read: Vec<Read> = Vec::with_capacity(list.len());
+    for (track, mut ranges) in list {
+        ranges.sort_by_key(|r| r.start());
+        // The open end first: a chunk that is sealed in between is then seen twice rather than never.
+        let open = if track.open { open_end(app, &track.id).await? } else { Vec::new() };
+        read.push(Read { track, rows: Vec::new(), open, ranges });
     }
-    Ok(Read { track, rows, open, ranges })
+    let joined = |(n, of): (usize, &Read)| joined(&of.ranges).into_iter().map(|range| (n, range)).collect::<Vec<_>>();
+    let wanted: Vec<(usize, TimeRange)> = read.iter().enumerate().flat_map(joined).collect();
+    let asked: Vec<_> = wanted.iter().map(|(n, range)| (&read[*n].track.id, *range)).collect();
+    let found = app.store.list_chunks_about(&asked).await?;
+    for ((n, _), rows) in wanted.into_iter().zip(found) {
+        read[n].rows.extend(rows);
+    }
+    Ok(read)
 }
 
 /// Sorted ranges as fewer ones: those that are near each other in one.

@@ -1,16 +1,23 @@
 //! HLS: playlists, init and media segments of a stream. Who knows the id may play it, from any origin; there is no other check.
 //! Segments never change and may be cached for ever; the playlist of something that still grows may not.
 
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::extract::{Path, State};
-use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 use vitascope_model::error::Context;
 use vitascope_model::id::RtStreamId;
 use vitascope_model::stream::{Piece, Stream};
 use vitascope_model::usage::Meter;
-use vitascope_model::{Error, WallTime};
+use vitascope_model::{Error, Result, WallTime};
 
 use super::deliver::{FOR_EVER, Wanted, open_to_all, preflight};
 use super::error::ApiError;
@@ -24,6 +31,8 @@ const MP4: &str = "video/mp4";
 const WEBVTT: &str = "text/vtt; charset=utf-8";
 const JPEG: &str = "image/jpeg";
 const FOR_A_DAY: &str = "public, max-age=86400";
+/// How long a player waits for bytes that are still to be encoded, at most. Players give up soon after.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 pub(super) fn routes() -> Routes {
     Routes::new().open_on("GET", "/streams/{stream}/{file}", get(file).options(preflight))
@@ -37,7 +46,11 @@ async fn file(
     headers: HeaderMap,
 ) -> Response {
     let wanted = Wanted::new(method, headers);
-    open_to_all(found(&app, &wanted, &id, &file).await.unwrap_or_else(IntoResponse::into_response))
+    let mut answer = found(&app, &wanted, &id, &file).await.unwrap_or_else(IntoResponse::into_response);
+    if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    }
+    open_to_all(answer)
 }
 
 async fn found(app: &App, wanted: &Wanted, id: &str, file: &str) -> Result<Response, ApiError> {
@@ -74,12 +87,31 @@ async fn file_of(app: &App, wanted: &Wanted, stream: &Stream, file: &str) -> Res
         let cache = if plan.is_complete() { "public, max-age=60" } else { "no-cache" };
         return Ok(wanted.answer_text(PLAYLIST, cache, plan.playlist().into()));
     }
+    let (app, plan) = (app.clone(), Arc::clone(&plan));
     if file == "init.mp4" {
-        return Ok(wanted.answer(MP4, FOR_EVER, init(app, &plan).await?));
+        let made = patiently(PATIENCE, async move { init(&app, &plan).await });
+        return Ok(wanted.answer(MP4, FOR_EVER, made.await?));
     }
     let n = file.strip_suffix(".m4s").and_then(|n| n.parse().ok());
     let n: usize = n.ok_or_else(|| Error::not_found(format_args!("file {file} of the stream")))?;
-    Ok(wanted.answer("video/iso.segment", FOR_EVER, segment(app, &plan, n).await?))
+    let made = patiently(PATIENCE, async move { segment(&app, &plan, n).await });
+    Ok(wanted.answer("video/iso.segment", FOR_EVER, made.await?))
+}
+
+/// Waits for what may have to be encoded. If that takes too long it goes on by itself, and is there when the player asks again; if
+/// the player leaves, it ends.
+async fn patiently<T: Send + 'static>(
+    patience: Duration,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let mut task = AbortOnDropHandle::new(tokio::spawn(work.in_current_span()));
+    match timeout(patience, &mut task).await {
+        Ok(done) => done.internal("make what a player asks for")?,
+        Err(_) => {
+            task.detach();
+            Err(Error::unavailable("this part is still being encoded: ask again in a moment"))
+        }
+    }
 }
 
 /// What a player shows beside the recording: pictures of it, and what was said.
@@ -118,5 +150,37 @@ async fn live_file(
             let layout = plan.segment_layout(wall).ok_or_else(unknown)?;
             Ok(wanted.answer("video/iso.segment", FOR_EVER, gather(app, &layout).await?))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vitascope_model::ErrorKind;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_takes_too_long_goes_on_by_itself_and_what_nobody_waits_for_ends() {
+        const SHORT: Duration = Duration::from_millis(100);
+        let (done, mut is_done) = tokio::sync::watch::channel(0);
+        let (long, dropped) = (done.clone(), done.clone());
+        assert_eq!(patiently(SHORT, async { Ok(7) }).await.unwrap(), 7);
+        let made = patiently(SHORT, async move {
+            tokio::time::sleep(SHORT * 2).await;
+            long.send_replace(1);
+            Ok(())
+        });
+        assert_eq!(made.await.unwrap_err().kind, ErrorKind::Unavailable);
+        assert_eq!(*is_done.borrow_and_update(), 0);
+        is_done.changed().await.unwrap();
+        assert_eq!(*is_done.borrow_and_update(), 1);
+        let left = patiently(SHORT, async move {
+            tokio::time::sleep(SHORT / 2).await;
+            dropped.send_replace(2);
+            Ok(())
+        });
+        assert!(timeout(SHORT / 4, left).await.is_err());
+        tokio::time::sleep(SHORT * 2).await;
+        assert_eq!(*is_done.borrow_and_update(), 1);
     }
 }
