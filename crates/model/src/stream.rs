@@ -39,6 +39,17 @@ pub enum SpanOf {
     RtStream(RtStreamId),
 }
 
+impl SpanOf {
+    /// The asset, if it is one.
+    pub fn as_asset(&self) -> Option<AssetId> {
+        match self {
+            SpanOf::Video(id) => Some(AssetId::Video(id.clone())),
+            SpanOf::Audio(id) => Some(AssetId::Audio(id.clone())),
+            SpanOf::RtStream(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for SpanOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -119,8 +130,8 @@ pub struct Audio {
     pub parts: Vec<AssetPart>,
 }
 
-/// What an export makes: a video, or an audio where there is no picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A video, or an audio: what an export makes, and what can be heard.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AssetId {
     Video(VideoId),
     Audio(AudioId),
@@ -131,6 +142,20 @@ impl AssetId {
         match self {
             AssetId::Video(id) => id.as_str(),
             AssetId::Audio(id) => id.as_str(),
+        }
+    }
+
+    pub fn as_video(&self) -> Option<&VideoId> {
+        match self {
+            AssetId::Video(id) => Some(id),
+            AssetId::Audio(_) => None,
+        }
+    }
+
+    pub fn as_audio(&self) -> Option<&AudioId> {
+        match self {
+            AssetId::Video(_) => None,
+            AssetId::Audio(id) => Some(id),
         }
     }
 }

@@ -1,7 +1,8 @@
-//! What was said: words with times, and the record of one utterance.
+//! What was said: words with times, the record of one utterance of a live input, and the transcript of a video or an audio.
 
-use crate::id::RtStreamId;
-use crate::time::WallTime;
+use crate::id::{JobId, RtStreamId};
+use crate::stream::AssetId;
+use crate::time::{MediaTime, WallTime};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Word {
@@ -20,4 +21,37 @@ pub struct TranscriptRecord {
     pub words: Vec<Word>,
     /// Mean probability of the words' tokens, 0 to 1.
     pub confidence: f64,
+}
+
+/// A word in the time of what it was heard in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpokenWord {
+    /// With its punctuation.
+    pub text: String,
+    pub start: MediaTime,
+    pub end: MediaTime,
+}
+
+/// What somebody said between two pauses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Utterance {
+    pub start: MediaTime,
+    pub end: MediaTime,
+    pub words: Vec<SpokenWord>,
+    /// Mean probability of the words' tokens, 0 to 1.
+    pub confidence: f64,
+}
+
+/// The transcript of a video or an audio: how far it is. What was said are its utterances.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transcript {
+    pub asset_id: AssetId,
+    /// ISO 639-1.
+    pub language: String,
+    /// What is up to here was heard, and is never heard again.
+    pub heard: MediaTime,
+    pub is_complete: bool,
+    /// The job that makes it, or made it.
+    pub job_id: JobId,
+    pub created_at: WallTime,
 }

@@ -43,6 +43,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (32, "thumbnails", include_str!("../migrations/sqlite/0032_thumbnails.sql")),
     (33, "dropped_storage", include_str!("../migrations/sqlite/0033_dropped_storage.sql")),
     (36, "image_content", include_str!("../migrations/sqlite/0036_image_content.sql")),
+    (37, "asset_transcript", include_str!("../migrations/sqlite/0037_asset_transcript.sql")),
 ];
 
 /// The open transaction, handed to every function that writes.

@@ -51,6 +51,14 @@ impl Store {
         row.ok_or_else(|| Error::not_found(format_args!("job {id}")))?.into_model()
     }
 
+    /// How a job stands; none if it is not kept any more.
+    pub async fn find_job_state(&self, id: &JobId) -> Result<Option<JobState>> {
+        const SQL: &str = "select state from job where id = $1";
+        let query = sqlx::query_scalar(SQL).bind(id.as_str());
+        let state: Option<String> = query.fetch_optional(&self.readers).await.or_broken()?;
+        state.map(|s| JobState::parse(&s).ok_or_else(|| unreadable("job state", &s))).transpose()
+    }
+
     /// Whose a job is.
     pub async fn find_job_owner(&self, id: &JobId) -> Result<Option<UserId>> {
         const SQL: &str = "select user_id from job where id = $1";

@@ -3,6 +3,7 @@
 //! so that a change, its job and its event are one commit, and only the server's `app` opens transactions.
 
 mod asset;
+pub mod asset_transcript;
 pub mod audio;
 pub mod audit;
 pub mod capture;

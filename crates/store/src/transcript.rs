@@ -86,20 +86,28 @@ pub async fn insert(tx: &mut Tx, r: &TranscriptRecord) -> Result<()> {
     Ok(())
 }
 
-/// One word a line: start, end, text. Words hold no white space of their own.
 fn words_to_text(words: &[Word]) -> String {
-    let line = |w: &Word| format!("{} {} {}", w.start.0, w.end.0, w.text.replace(char::is_whitespace, ""));
-    words.iter().map(line).collect::<Vec<_>>().join("\n")
+    to_lines(words.iter().map(|w| (w.start.0, w.end.0, w.text.as_str())))
 }
 
 fn words_from_text(text: &str) -> Vec<Word> {
-    let word = |line: &str| {
+    let word = |(start, end, text)| Word { text, start: WallTime(start), end: WallTime(end) };
+    from_lines(text).map(word).collect()
+}
+
+/// One word a line: start, end, text. Words hold no white space of their own.
+pub(crate) fn to_lines<'w>(words: impl Iterator<Item = (i64, i64, &'w str)>) -> String {
+    let line =
+        |(start, end, text): (i64, i64, &str)| format!("{start} {end} {}", text.replace(char::is_whitespace, ""));
+    words.map(line).collect::<Vec<_>>().join("\n")
+}
+
+pub(crate) fn from_lines(text: &str) -> impl Iterator<Item = (i64, i64, String)> + '_ {
+    text.lines().filter_map(|line| {
         let mut parts = line.splitn(3, ' ');
-        let mut time = || parts.next()?.parse().ok().map(WallTime);
-        let (start, end) = (time()?, time()?);
-        Some(Word { text: parts.next()?.to_owned(), start, end })
-    };
-    text.lines().filter_map(word).collect()
+        let mut time = || parts.next()?.parse().ok();
+        Some((time()?, time()?, parts.next()?.to_owned()))
+    })
 }
 
 #[cfg(test)]

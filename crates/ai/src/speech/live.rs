@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use rten::{RunOptions, ThreadPool};
 use vitascope_model::error::Context;
+pub use vitascope_model::transcript::SpokenWord;
 use vitascope_model::{Error, MediaTime, Result, Span};
 
 use super::channel::State;
 use super::gain::Gain;
 use super::local::Local;
-use super::queue::{Channel, Due, Queue, Role};
+use super::queue::{Channel, Due, Queue, Role, Urgency};
 use super::remote::Remote;
 use super::segment::SegmentConfig;
 use super::vad::{Silero, VadState};
@@ -74,13 +75,6 @@ pub struct Utterance {
     /// In the queue, and in the model.
     pub waited: Span,
     pub computed: Span,
-}
-
-#[derive(Clone, Debug)]
-pub struct SpokenWord {
-    pub text: String,
-    pub start: MediaTime,
-    pub end: MediaTime,
 }
 
 /// Ends the workers when the last transcriber and channel are gone.
@@ -165,8 +159,17 @@ impl LiveTranscriber {
 
     /// A new channel. Its utterances are given to `sink` in order, from a worker's thread.
     pub fn open(&self, sink: Box<dyn Fn(Utterance) + Send + Sync>) -> LiveChannel {
+        self.open_as(Urgency::Live, sink)
+    }
+
+    /// A channel for what was recorded: it has no interims, is heard as fast as the workers are free, and gives way to all that is live.
+    pub fn open_recording(&self, sink: Box<dyn Fn(Utterance) + Send + Sync>) -> LiveChannel {
+        self.open_as(Urgency::Recorded, sink)
+    }
+
+    fn open_as(&self, urgency: Urgency, sink: Box<dyn Fn(Utterance) + Send + Sync>) -> LiveChannel {
         LiveChannel {
-            channel: Arc::new(Channel::new(State::new(&self.shared.config), sink)),
+            channel: Arc::new(Channel::new(State::new(&self.shared.config), urgency, sink)),
             shared: self.shared.clone(),
             _workers: self.workers.clone(),
             gain: Gain::default(),
@@ -269,14 +272,16 @@ impl LiveChannel {
             shared.close(&self.channel, &mut state, close);
         }
         state.forget(config.context);
-        if let Some(kind) = state.due(config, wait) {
+        let due = if self.channel.urgency == Urgency::Live { state.due(config, wait) } else { None };
+        if let Some(kind) = due {
             (state.is_busy, state.asked, state.paused) = (true, state.segmenter.now, state.segmenter.speech_end);
             let utterance = state.segmenter.count;
             shared.ask(kind, &self.channel, utterance, None);
         }
         drop(state);
         if close.is_some() {
-            shared.queue.wait_below(&self.channel, MOST_FINALS);
+            let most = if self.channel.urgency == Urgency::Live { MOST_FINALS } else { 2 };
+            shared.queue.wait_below(&self.channel, most);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The decode jobs of all channels: finals first, then pauses, then whoever waits longest. A final waits for no interim of its channel;
+//! The decode jobs of all channels: what is live before what was recorded, finals first, then pauses, then whoever waits longest. A final waits for no interim of its channel;
 //! interims wait for its finals, and what comes too late is not told, so that a channel hears everything in order. A job on an open utterance holds no sound until a worker takes it, so an interim decodes the newest.
 
 use std::collections::VecDeque;
@@ -18,6 +18,13 @@ pub(super) enum Kind {
     /// A pause: a complete decode, which is the final if nobody goes on.
     Pause,
     Interim,
+}
+
+/// Whether anybody waits for a channel's words as they are said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    Live,
+    Recorded,
 }
 
 /// What a worker takes.
@@ -55,6 +62,7 @@ impl Due {
 
 /// What a channel and its jobs share.
 pub(super) struct Channel {
+    pub(super) urgency: Urgency,
     pub(super) state: Mutex<State>,
     sink: Box<dyn Fn(Utterance) + Send + Sync>,
     /// The last utterance of which the final was told.
@@ -66,8 +74,9 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(state: State, sink: Box<dyn Fn(Utterance) + Send + Sync>) -> Channel {
+    pub(super) fn new(state: State, urgency: Urgency, sink: Box<dyn Fn(Utterance) + Send + Sync>) -> Channel {
         Channel {
+            urgency,
             state: Mutex::new(state),
             sink,
             settled: Mutex::default(),
@@ -178,10 +187,14 @@ impl Queue {
                 let job = &inner.jobs[*i];
                 role.takes(job.kind) && job.channel.has_room_for(job.kind)
             });
-            if let Some(i) = free.min_by_key(|i| (inner.jobs[*i].kind, inner.jobs[*i].asked)) {
+            if let Some(i) =
+                free.min_by_key(|i| (inner.jobs[*i].channel.urgency, inner.jobs[*i].kind, inner.jobs[*i].asked))
+            {
                 let job = inner.jobs.swap_remove(i);
                 job.channel.runs(job.kind).store(true, Ordering::Release);
-                inner.wait = 0.9 * inner.wait + 0.1 * job.asked.elapsed().as_secs_f64();
+                if job.channel.urgency == Urgency::Live {
+                    inner.wait = 0.9 * inner.wait + 0.1 * job.asked.elapsed().as_secs_f64();
+                }
                 return Some(job);
             }
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);

@@ -31,6 +31,12 @@ use crate::track::{Chunk, Place, TrackView};
 use run::Run;
 pub(crate) use run::silent_frame;
 
+/// Every sample of a chunk, in order: when it begins, and where its bytes lie.
+pub fn slices_of(chunk: &Chunk) -> impl Iterator<Item = (WallTime, Slice)> + '_ {
+    let slice = |at: run::At<'_>| Slice { place: chunk.place.clone(), offset: at.offset, length: u64::from(at.size) };
+    run::samples(std::slice::from_ref(chunk)).map(move |at| (at.wall, slice(at)))
+}
+
 /// How a plan is cut.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanOptions {

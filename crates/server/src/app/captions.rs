@@ -1,12 +1,16 @@
-//! Captions: what was said in a stream, as WebVTT on the stream's own time, from the final transcripts of what it was recorded from.
+//! Captions: what was said in a stream, as WebVTT on the stream's own time: from the transcript of the asset, else from the final
+//! transcripts of what it was recorded from; of a list, from the transcripts of the assets it shows.
 //! A session's picture has the words of its microphones and of what its loudspeakers played. How WebVTT writes a time stands in `preview`.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use vitascope_model::capture::MediaKind;
 use vitascope_model::id::{CaptureSessionId, RtStreamId};
 use vitascope_model::rtstream::RtStream;
-use vitascope_model::stream::{AssetPart, Piece, Stream};
-use vitascope_model::transcript::{TranscriptRecord, Word};
-use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
+use vitascope_model::stream::{AssetId, AssetPart, Piece, Stream};
+use vitascope_model::transcript::{SpokenWord, TranscriptRecord, Utterance, Word};
+use vitascope_model::{Error, MediaTime, Result, Span, TimeRange, WallTime};
 
 use super::App;
 use super::playback::plan_of;
@@ -30,6 +34,9 @@ struct Cue {
 
 /// Whether anything was written down of what a stream plays.
 pub async fn has_any(app: &App, stream: &Stream) -> Result<bool> {
+    if !cues_of_assets(app, &stream.piece).await?.is_empty() {
+        return Ok(true);
+    }
     let Some((range, sources)) = sources_of(app, &stream.piece).await? else { return Ok(false) };
     for source in sources {
         if app.store.list_transcript(&source.id, range, 1, 1).await?.1 > 0 {
@@ -42,6 +49,10 @@ pub async fn has_any(app: &App, stream: &Stream) -> Result<bool> {
 /// The captions of a stream, in the order of time.
 pub async fn of_stream(app: &App, stream: &Stream) -> Result<String> {
     let none = || Error::not_found("a transcript of what this stream plays");
+    let cues = cues_of_assets(app, &stream.piece).await?;
+    if !cues.is_empty() {
+        return Ok(write(&cues, WallTime(0), plan_of(app, stream).await?.duration()));
+    }
     let (range, sources) = sources_of(app, &stream.piece).await?.ok_or_else(none)?;
     let plan = plan_of(app, stream).await?;
     let zero = plan.start().unwrap_or(range.start());
@@ -55,6 +66,39 @@ pub async fn of_stream(app: &App, stream: &Stream) -> Result<String> {
     }
     cues.sort_by_key(|cue| (cue.start, cue.end));
     Ok(write(&cues, zero, plan.duration()))
+}
+
+/// What the transcripts of the assets say that a stream plays, on the stream's time.
+async fn cues_of_assets(app: &App, piece: &Piece) -> Result<Vec<Cue>> {
+    // What is shown of which asset, one after the other.
+    let shown: Vec<(AssetId, Option<TimeRange>)> = match piece {
+        Piece::Video { id } => vec![(AssetId::Video(id.clone()), None)],
+        Piece::Audio { id } => vec![(AssetId::Audio(id.clone()), None)],
+        Piece::Spans(spans) => spans.iter().filter_map(|span| Some((span.of.as_asset()?, Some(span.range)))).collect(),
+        Piece::RtStream { .. } | Piece::Live { .. } => Vec::new(),
+    };
+    let (mut cues, mut at) = (Vec::new(), WallTime(0));
+    let mut known: HashMap<AssetId, Vec<Utterance>> = HashMap::new();
+    for (asset, range) in shown {
+        let said = match known.entry(asset.clone()) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => place.insert(app.store.list_asset_utterances(&asset).await?),
+        };
+        for utterance in said.iter() {
+            let placed: Vec<Word> = utterance.words.iter().filter_map(|w| place_in(w, range, at)).collect();
+            cues.extend(cues_of_words(&placed));
+        }
+        at += range.map_or(Span::ZERO, TimeRange::length);
+    }
+    Ok(cues)
+}
+
+/// A word on the time of a stream that shows `range` of its asset from `at` on; none if it is not in it.
+fn place_in(word: &SpokenWord, range: Option<TimeRange>, at: WallTime) -> Option<Word> {
+    let (from, to) = range.map_or((0, i64::MAX), |range| (range.start().0, range.end().0));
+    let is_in = word.end.0 > from && word.start.0 < to;
+    let on_stream = |time: MediaTime| at + Span(time.0.clamp(from, to) - from);
+    is_in.then(|| Word { text: word.text.clone(), start: on_stream(word.start), end: on_stream(word.end) })
 }
 
 /// From when to when, and the rtstreams that have words.
@@ -103,8 +147,12 @@ fn cues_of(record: &TranscriptRecord) -> Vec<Cue> {
     if record.words.is_empty() {
         return vec![Cue { start: record.start, end: record.end, text: record.text.clone() }];
     }
+    cues_of_words(&record.words)
+}
+
+fn cues_of_words(words: &[Word]) -> Vec<Cue> {
     let mut cues: Vec<Cue> = Vec::new();
-    for word in &record.words {
+    for word in words {
         match cues.last_mut().filter(|cue| may_join(cue, word)) {
             Some(cue) => {
                 cue.text.push(' ');

@@ -28,6 +28,7 @@ mod site;
 pub mod source;
 pub mod space;
 pub mod spans;
+pub mod speech;
 pub mod stream;
 pub mod takeout;
 pub mod thumbnail;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use vitascope_model::Result;
 use vitascope_model::account::Scope;
 use vitascope_model::id::JobId;
+use vitascope_model::job::Job;
 
 use super::extract::Owner;
 use super::reply::{Answer, Reply};
@@ -28,13 +29,18 @@ async fn show_response(State(app): State<App>, Owner(scope): Owner, Path(id): Pa
 
 /// The envelope of a job: its end, waited for as long as a client will; else where to ask again.
 pub(super) async fn held(app: &App, scope: &Scope, id: &JobId) -> Result<Value> {
+    views::job(app, &until_ended(app, scope, id).await?)
+}
+
+/// The job when it has ended, or when a client will wait no longer.
+pub(super) async fn until_ended(app: &App, scope: &Scope, id: &JobId) -> Result<Job> {
     let deadline = Instant::now() + HOLD;
     loop {
         // Enrolled before the row is read: a job that ends in between is not missed.
         let ended = app.job_done.notified();
         let job = app.store.get_job(scope, id).await?;
         if job.state.is_over() || timeout_at(deadline, ended).await.is_err() {
-            return views::job(app, &job);
+            return Ok(job);
         }
     }
 }

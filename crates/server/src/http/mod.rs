@@ -2,6 +2,7 @@
 //! (what is pushed to them: `events::frames`). Handlers parse, call `app` or read the store, and answer; nothing else imports this room.
 
 mod asset;
+mod asset_transcript;
 mod async_response;
 mod audio;
 mod billing;

@@ -105,6 +105,7 @@ fn built() -> Routes {
         .merge(super::video::routes())
         .merge(super::audio::routes())
         .merge(super::asset::routes())
+        .merge(super::asset_transcript::routes())
         .merge(super::image::routes())
         .merge(super::thumbnail::routes())
         .merge(super::upload::routes())

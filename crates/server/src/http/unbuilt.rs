@@ -28,8 +28,6 @@ async fn not_built(_: Owner) -> ApiError {
 }
 
 pub(super) const OPERATIONS: &[Operation] = &[
-    ("GET", "/audio/{audio}/transcription"),
-    ("POST", "/audio/{audio}/transcription"),
     ("POST", "/chat/completions"),
     ("POST", "/collection/{collection}/aggregate"),
     ("POST", "/collection/{collection}/ask"),
@@ -110,8 +108,6 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("POST", "/video/{video}/search"),
     ("POST", "/video/{video}/search/v2"),
     ("POST", "/video/{video}/semantic-search"),
-    ("GET", "/video/{video}/transcription"),
-    ("POST", "/video/{video}/transcription"),
     ("GET", "/video/{video}/understand"),
     ("POST", "/video/{video}/understand"),
     ("DELETE", "/video/{video}/understand/{understanding}"),

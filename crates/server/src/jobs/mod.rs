@@ -8,6 +8,7 @@ pub mod ingest;
 pub mod make_download;
 pub mod sender;
 pub mod sweeper;
+pub mod transcribe;
 mod upkeep;
 
 use std::time::Duration;
@@ -41,16 +42,19 @@ pub enum Lane {
     Awaited,
     /// Encoding: as long as the media, or longer.
     Long,
+    /// Analysing: a fraction of the media, of which models take most.
+    Analysis,
 }
 
 impl Lane {
-    const ALL: [Lane; 3] = [Lane::Quick, Lane::Awaited, Lane::Long];
+    const ALL: [Lane; 4] = [Lane::Quick, Lane::Awaited, Lane::Long, Lane::Analysis];
 
     fn kinds(self) -> &'static [&'static str] {
         match self {
             Lane::Quick => &[export_session::KIND],
             Lane::Awaited => &[ingest::KIND, make_download::KIND],
             Lane::Long => &[encode::KIND],
+            Lane::Analysis => &[transcribe::KIND],
         }
     }
 
@@ -58,6 +62,7 @@ impl Lane {
     fn width(self) -> usize {
         match self {
             Lane::Quick | Lane::Long => 1,
+            Lane::Analysis => 2,
             Lane::Awaited => 4,
         }
     }
@@ -224,6 +229,7 @@ async fn dispatch(app: &App, job: &Job) -> std::result::Result<String, JobError>
         ingest::KIND => ingest::run(app, job).await,
         encode::KIND => encode::run(app, job).await,
         make_download::KIND => make_download::run(app, job).await,
+        transcribe::KIND => transcribe::run(app, job).await,
         other => Err(JobError::Fail(Error::internal(format!("no such kind of job: {other}")))),
     }
 }

@@ -16,7 +16,7 @@ use super::transcribe::TranscriptFrame;
 use crate::app::usage::Tally;
 
 /// The rate that speech models hear.
-const RATE: u32 = 16_000;
+pub(crate) const RATE: u32 = 16_000;
 /// Samples may be so far off the line that those before them draw; further off, time is set anew.
 const TOLERANCE: Span = Span::millis(60);
 /// A gap is heard as silence, but no longer than it takes to end an utterance.
@@ -115,10 +115,10 @@ impl Analyser {
 
 /// From positions in what was heard to wall time: a line that is set anew where the sound has a gap.
 #[derive(Default)]
-pub(super) struct TimeLine(Mutex<Vec<(u64, WallTime)>>);
+pub(crate) struct TimeLine(Mutex<Vec<(u64, WallTime)>>);
 
 impl TimeLine {
-    fn anchor(&self, position: u64, wall: WallTime) {
+    pub(crate) fn anchor(&self, position: u64, wall: WallTime) {
         let mut anchors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if anchors.len() == MOST_ANCHORS {
             anchors.remove(0);
@@ -126,7 +126,7 @@ impl TimeLine {
         anchors.push((position, wall));
     }
 
-    fn wall(&self, at: MediaTime) -> WallTime {
+    pub(crate) fn wall(&self, at: MediaTime) -> WallTime {
         let position = Span(at.0).to_ticks(RATE) as u64;
         let anchors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = anchors.iter().rev().find(|(from, _)| *from <= position).or(anchors.first());
@@ -135,7 +135,7 @@ impl TimeLine {
     }
 
     /// Where sound of `wall` does not follow at `position`: how much silence is to be heard before time is set anew.
-    fn place(&self, position: u64, wall: WallTime) -> Option<Span> {
+    pub(crate) fn place(&self, position: u64, wall: WallTime) -> Option<Span> {
         let anchors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((from, at)) = anchors.last().copied() else { return Some(Span::ZERO) };
         let expected = at + Span::of_ticks(position as i64 - from as i64, RATE);

@@ -4,7 +4,7 @@
 pub mod browser;
 pub mod feed;
 pub mod health;
-mod hearing;
+pub mod hearing;
 pub mod indexing;
 pub mod ingest;
 pub mod mix;

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, mpsc};
 use tokio::task::JoinHandle;
 use vitascope_ai::provider::ProviderConfig;
-use vitascope_ai::speech::{ChannelWatch, LiveConfig, LiveTranscriber, Pressure, Remote};
+use vitascope_ai::speech::{ChannelWatch, LiveChannel, LiveConfig, LiveTranscriber, Pressure, Remote, Utterance};
 use vitascope_model::error::Context;
 use vitascope_model::id::{ConnectionId, EventId, RtStreamId};
 use vitascope_model::rtstream::{RtStream, Transcription};
 use vitascope_model::transcript::{TranscriptRecord, Word};
-use vitascope_model::{Result, Span, WallTime};
+use vitascope_model::{Error, Result, Span, WallTime};
 
 use super::feed::{Feed, Tap, tap};
 use super::hearing::{Analyser, Progress, TimeLine};
@@ -107,6 +107,21 @@ impl Transcriber {
             tokio::task::spawn_blocking(load).await.internal("load the speech models")?
         };
         self.loaded.get_or_try_init(load).await.cloned()
+    }
+
+    /// Hears what was recorded, when nothing live wants the models.
+    pub async fn open_recording(&self, sink: Box<dyn Fn(Utterance) + Send + Sync>) -> Result<LiveChannel> {
+        Ok(self.speech().await?.open_recording(sink))
+    }
+
+    /// Whether a language can be written down with what is configured.
+    pub fn check_language(&self, language: &str) -> Result<()> {
+        if language == "en" {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "language_code {language:?} cannot be transcribed here: the speech model writes English (en)"
+        )))
     }
 
     /// What waits for the speech models.

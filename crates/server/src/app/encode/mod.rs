@@ -182,6 +182,23 @@ pub async fn materialise(app: &App, track: &TrackId, start: WallTime) -> Result<
     chunk_of(app, track, start).await
 }
 
+/// A chunk that the background comes to sooner or later: who waits for all of a track waits for its work, and not in its way.
+pub async fn once_there(app: &App, track: &TrackId, start: WallTime) -> Result<SealedChunk> {
+    loop {
+        let changed = app.encoding.changed.notified();
+        let found = chunk_of(app, track, start).await?;
+        if !found.object.is_empty() {
+            return Ok(found);
+        }
+        let original = app.store.get_track(track).await?.original_id;
+        if original.is_none_or(|original| app.encoding.progress_of(&original).is_none()) {
+            // Nobody is at it, as after an encoding that failed.
+            return materialise(app, track, start).await;
+        }
+        timeout(Duration::from_secs(1), changed).await.ok();
+    }
+}
+
 /// Encodes one chunk by itself.
 async fn make(app: &App, track: &TrackId, chunk: SealedChunk) -> Result<EncodedChunk> {
     let recipe = app.store.recipe_of(track).await?;
