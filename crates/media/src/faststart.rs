@@ -109,6 +109,11 @@ impl Faststart {
         self.tracks.iter().any(|t| t.codec.is_video())
     }
 
+    /// Whether all pictures are coded alike, and so have one size.
+    pub fn is_uniform(&self) -> bool {
+        self.tracks.iter().all(|t| t.is_uniform)
+    }
+
     /// How long it is.
     pub fn length(&self) -> Span {
         let spans = self.tracks.iter().map(|t| Span::of_ticks(t.time as i64, t.codec.timescale()));

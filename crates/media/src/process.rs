@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, prlimit, setpriority_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -52,17 +52,28 @@ pub struct CommandLine {
     pub args: Vec<String>,
     /// Bytes of memory of its own that it may have; None: as many as there are.
     memory: Option<u64>,
+    /// Whether everything else goes before it.
+    is_patient: bool,
 }
+
+/// How far down the queue for a processor a patient process stands, of 19.
+const PATIENCE: i32 = 10;
 
 impl CommandLine {
     pub fn new<I: IntoIterator<Item = S>, S: Into<String>>(program: Program, args: I) -> Self {
-        CommandLine { program, args: args.into_iter().map(Into::into).collect(), memory: None }
+        CommandLine { program, args: args.into_iter().map(Into::into).collect(), memory: None, is_patient: false }
     }
 
     /// With so many bytes of memory and no more: what asks for more ends with an error.
     #[must_use]
     pub fn within(self, memory: u64) -> Self {
         CommandLine { memory: Some(memory), ..self }
+    }
+
+    /// With what the others leave of the processors.
+    #[must_use]
+    pub fn patiently(self) -> Self {
+        CommandLine { is_patient: true, ..self }
     }
 }
 
@@ -104,9 +115,14 @@ pub fn start(line: &CommandLine) -> Result<(Running, ChildStdin, ChildStdout)> {
         Error::unavailable(format!("{} could not be started; is it installed and on PATH?", line.program.name()))
             .because(e)
     })?;
-    if let (Some(memory), Some(pid)) = (line.memory, child.id().and_then(|id| Pid::from_raw(id.cast_signed()))) {
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    if let (Some(memory), Some(pid)) = (line.memory, pid) {
         let limit = Rlimit { current: Some(memory), maximum: Some(memory) };
         prlimit(Some(pid), Resource::Data, limit).internal("limit the memory of a process")?;
+    }
+    if line.is_patient {
+        // Before it has threads: they take over what the first one has.
+        setpriority_process(pid, PATIENCE).internal("lower the priority of a process")?;
     }
     let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {

@@ -4,8 +4,10 @@
 
 mod audio;
 mod browser;
+mod chain;
 pub mod edge;
 mod raw_video;
+pub mod transcode;
 pub mod upload;
 mod video;
 

@@ -9,6 +9,7 @@ mod entry;
 mod fit;
 mod fragments;
 mod layout;
+pub(crate) mod progress;
 mod tables;
 mod timeline;
 mod trak;

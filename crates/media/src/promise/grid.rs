@@ -27,8 +27,10 @@ pub(super) struct Timeline {
     /// When each picture is shown; the first at 0.
     pictures: Vec<i64>,
     pace: Pace,
-    /// When the last picture's time is over.
+    /// When all is over: the last picture stays as long as there is sound.
     end: i64,
+    /// When the last picture's own time is over.
+    own_end: i64,
     /// Frames of sound.
     frames: i64,
 }
@@ -47,14 +49,14 @@ impl Timeline {
         times.dedup();
         let frames = (sound_end.max(0) + FRAME - 1) / FRAME;
         let sound_end = Span::of_ticks(sound_end.max(0), RATE).to_ticks(TICKS);
-        let mut timeline = Timeline { pictures: times, pace: Pace::AsFilmed, end: 0, frames };
+        let mut timeline = Timeline { pictures: times, pace: Pace::AsFilmed, end: 0, own_end: 0, frames };
         let Some(last) = timeline.pictures.last().copied() else { return timeline };
         let steps: Vec<i64> = timeline.pictures.windows(2).map(|w| w[1] - w[0]).collect();
         let usual = median(steps.clone()).unwrap_or(TICK);
         let own_end = last + if last_length > 0 { last_length } else { usual };
         let end = own_end.max(sound_end);
         let longest = steps.iter().copied().chain([timeline.pictures[0], end - last]).max().unwrap_or(0);
-        timeline.end = end;
+        (timeline.end, timeline.own_end) = (end, own_end);
         if longest > LONGEST_STILL {
             timeline.keep_pace(pace_of(usual));
         }
@@ -79,7 +81,8 @@ impl Timeline {
             recipe: Recipe::Sound(SoundRecipe::new(sound, probe)),
             chunks: self.sound_chunks(),
         });
-        (picture.is_some() || sound.is_some()).then_some(Promised { picture, sound })
+        let picture_end = WallTime(0) + Span::of_ticks(self.own_end, TICKS);
+        (picture.is_some() || sound.is_some()).then_some(Promised { picture, sound, picture_end })
     }
 
     /// Where chunks begin in `pictures`.

@@ -18,6 +18,7 @@ use crate::probe::{Probe, Ratio, asking, unreadable};
 use crate::process;
 use grid::Timeline;
 pub(crate) use grid::{second, sound_codec};
+pub(crate) use recipe::{LONGEST_SIDE, MOST_PIXELS};
 pub use recipe::{Pace, PictureRecipe, Recipe, SoundRecipe};
 
 /// Ticks a second of a picture's times.
@@ -52,6 +53,8 @@ pub struct PromisedTrack {
 pub struct Promised {
     pub picture: Option<PromisedTrack>,
     pub sound: Option<PromisedTrack>,
+    /// When the last picture's own time is over; its chunks may say later, since it stays as long as there is sound.
+    pub picture_end: WallTime,
 }
 
 /// Reads the times of the picture and of the first sound.

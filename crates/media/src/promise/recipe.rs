@@ -8,11 +8,11 @@ use vitascope_model::{Result, Span};
 use crate::probe::{Hdr, Picture, Probe, Ratio, Sound};
 
 /// The longest side of a picture that is made, and what it is where pictures are larger than 4K or bright: these cost memory.
-const LONGEST_SIDE: u32 = 3840;
+pub(crate) const LONGEST_SIDE: u32 = 3840;
 const LONGEST_OF_HUGE: u32 = 2560;
 const LONGEST_OF_BRIGHT: u32 = 1920;
 /// Pixels of the largest picture that is made, and of one that is larger than 4K.
-const MOST_PIXELS: u32 = 3840 * 2160;
+pub(crate) const MOST_PIXELS: u32 = 3840 * 2160;
 const HUGE: u64 = 4096 * 2304;
 /// Decoders of sound need a little of what comes before.
 const LEAD: Span = Span::millis(500);

@@ -177,7 +177,7 @@ impl Maker {
 }
 
 /// Ticks from 0 to a moment of a track, to the nearest: its moments are whole ticks, cut to microseconds.
-fn ticks_at(at: WallTime, rate: u32) -> i64 {
+pub(in crate::encoder) fn ticks_at(at: WallTime, rate: u32) -> i64 {
     let half = Span(500_000 / i64::from(rate));
     ((at - WallTime(0)) + half).to_ticks(rate)
 }

@@ -8,16 +8,17 @@ use vitascope_model::{Error, Result, Span, WallTime};
 
 use super::{Stretch, ticks_at};
 use crate::codec::AAC_FRAME;
-use crate::probe::{Hdr, Ratio};
+use crate::encoder::RATE;
+use crate::encoder::chain::{
+    self, ALONE, SHORT_LOOKAHEAD, coded_sound, even_sound, from_first_moment, most_pixels, steady, to_standard,
+    whole_frames,
+};
 use crate::process::{CommandLine, Program};
 use crate::promise::{Pace, PictureRecipe, Recipe, SoundRecipe, TICKS, second_start};
 use crate::reading;
 
-const RATE: u32 = 48_000;
 const FRAME: i64 = AAC_FRAME as i64;
 const SOUND_KBPS: u32 = 160;
-/// Pixels of a picture of which the encoder keeps fewer, and the decoder, too: memory is bounded.
-const LARGE: u64 = 2560 * 1440;
 /// Frames of sound that are encoded before the first one that is wanted, so that it sounds as if all had been.
 const SOUND_LEAD: i64 = 4;
 /// Frames of sound that are encoded after the last one: the encoder looks ahead.
@@ -49,9 +50,10 @@ pub(super) fn command_line(file: &Path, stretches: &[Stretch], threads: usize) -
         }
     }
     // A fragment for each frame: nothing waits for a frame to come, and times are ticks.
-    let form = "-sn -dn -map_metadata -1 -map_chapters -1 -max_muxing_queue_size 4096 -avoid_negative_ts disabled \
-                -video_track_timescale 90000 -movflags frag_every_frame+empty_moov+default_base_moof \
-                -flush_packets 1 -f mp4 pipe:1";
+    let form = format!(
+        "{ALONE} -avoid_negative_ts disabled -video_track_timescale {TICKS} \
+         -movflags frag_every_frame+empty_moov+default_base_moof -flush_packets 1 -f mp4 pipe:1"
+    );
     words.extend(form.split_whitespace().map(str::to_owned));
     Ok(CommandLine::new(Program::Ffmpeg, words).within(reading::MOST_MEMORY))
 }
@@ -72,15 +74,11 @@ fn seek(stretches: &[Stretch]) -> Option<Span> {
 
 /// Whether encoding it takes so much memory that it is better done by one process at a time.
 pub fn is_large(recipe: &Recipe) -> bool {
-    matches!(recipe, Recipe::Picture(picture) if has_many_pixels(picture))
-}
-
-fn has_many_pixels(recipe: &PictureRecipe) -> bool {
-    recipe.decoded_pixels.max(u64::from(recipe.width) * u64::from(recipe.height)) > LARGE
+    matches!(recipe, Recipe::Picture(picture) if chain::is_large(most_pixels(picture)))
 }
 
 fn picture_options(recipe: &PictureRecipe, threads: usize) -> String {
-    let lookahead = if has_many_pixels(recipe) { ":rc-lookahead=2:sync-lookahead=0" } else { "" };
+    let lookahead = if chain::is_large(most_pixels(recipe)) { SHORT_LOOKAHEAD } else { "" };
     format!(
         "-map 0:{} -c:v libx264 -preset veryfast -profile:v high -crf 21 -bf 0 -g 100000 -forced-idr 1 -pix_fmt yuv420p \
          -threads {threads} -x264-params scenecut=0:open-gop=0:stitchable=1{lookahead} -fps_mode passthrough -enc_time_base 1:{TICKS}",
@@ -97,18 +95,11 @@ fn keys(start: WallTime) -> String {
 fn picture_filter(recipe: &PictureRecipe, stretch: &Stretch) -> String {
     let start = ticks_at(stretch.chunks.first().map_or(WallTime(0), |c| c.start), TICKS);
     let mut filters = Vec::new();
-    if recipe.interlaced {
-        filters.push("bwdif=mode=send_frame:deint=interlaced".to_owned());
-    }
-    // Times from the file's first moment on, and each later than the one before.
-    filters.push(format!("settb=1/{TICKS},setpts=PTS-({})", ticks_at(WallTime(recipe.start_us), TICKS)));
-    filters.push("select='isnan(prev_selected_pts)+gt(pts,prev_selected_pts)'".to_owned());
-    if let Pace::Steady(Ratio { num, den }) = recipe.pace {
-        let from = if start == 0 { ":start_time=0" } else { "" };
+    filters.extend(whole_frames(recipe));
+    filters.push(from_first_moment(recipe.start_us));
+    if let Pace::Steady(rate) = recipe.pace {
         // The last picture stays for as long as was promised.
-        filters.push(format!(
-            "fps={num}/{den}:round=near{from}:eof_action=pass,tpad=stop_mode=clone:stop=-1,settb=1/{TICKS}"
-        ));
+        filters.push(steady(rate, start == 0));
     }
     filters.push(trim(recipe, stretch, start));
     // The first frame of a chunk begins where the chunk begins.
@@ -132,20 +123,8 @@ fn trim(recipe: &PictureRecipe, stretch: &Stretch, start: i64) -> String {
     format!("trim=start_pts={begin}{stop}")
 }
 
-/// What only bright screens show, brought down to what every screen shows.
-fn to_standard(hdr: Hdr) -> String {
-    let transfer = match hdr {
-        Hdr::Pq => "smpte2084",
-        Hdr::Hlg => "arib-std-b67",
-    };
-    format!(
-        "zscale=tin={transfer}:pin=bt2020:min=bt2020nc:rin=tv:t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,\
-         tonemap=tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv"
-    )
-}
-
 fn sound_options(recipe: &SoundRecipe) -> String {
-    format!("-map 0:{} -c:a aac -profile:a aac_low -b:a {SOUND_KBPS}k -ar {RATE} -ac 2", recipe.stream)
+    coded_sound(recipe.stream, SOUND_KBPS)
 }
 
 /// Frames of sound that come before the first one that is wanted: those for the lead, and the encoder's own.
@@ -166,18 +145,13 @@ fn sound_filter(recipe: &SoundRecipe, stretch: &Stretch) -> String {
     let first = (frame_at(start) - sound_lead(start)) * FRAME;
     let end = frame_at(stretch.chunks.last().map_or(start, |c| c.end));
     let stop = if stretch.is_rest { String::new() } else { format!(",atrim=end_pts={}", (end + SOUND_TAIL) * FRAME) };
-    // Brought to our rate first, so that samples are ours where they are counted. Holes are silence, and overlaps are left out.
-    format!(
-        "asetpts=PTS-({:.6}/TB),aresample={RATE},\
-         aresample={RATE}:async=1:min_comp=0.00001:min_hard_comp=0.1:first_pts={first},\
-         aformat=sample_fmts=fltp:channel_layouts=stereo{stop}",
-        recipe.start_us as f64 / 1e6
-    )
+    format!("{}{stop}", even_sound(recipe.start_us, first))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::Hdr;
     use crate::promise::PromisedChunk;
 
     fn chunk(start: i64, end: i64) -> PromisedChunk {
