@@ -10,6 +10,7 @@ use vitascope_model::takeout::{Takeout, TakeoutState};
 use vitascope_model::{Error, Result};
 
 use crate::app::{App, image as images, stream, takeout as takeouts};
+use crate::jobs;
 
 /// compat: `length` is never null (the Python SDK reads it as a float), and `thumbnail` stands beside `thumbnail_url`.
 #[derive(Serialize)]
@@ -164,6 +165,40 @@ pub(crate) fn takeout(app: &App, t: &Takeout) -> TakeoutView {
     }
 }
 
+/// What the SDKs show of a transcode is up to who reads it: no source says more than id, status and URL.
+#[derive(Serialize)]
+pub(crate) struct TranscodeView {
+    job_id: String,
+    status: &'static str,
+    /// Percent.
+    progress: i64,
+    name: String,
+    output_url: Option<String>,
+    size: Option<String>,
+    /// Seconds.
+    duration: Option<f64>,
+    /// Why it could not be made.
+    message: Option<String>,
+    created_at: String,
+    expires_at: String,
+}
+
+pub(crate) fn transcode(app: &App, t: &Takeout) -> TranscodeView {
+    let shown = takeout(app, t);
+    TranscodeView {
+        job_id: t.job_id.to_string(),
+        status: shown.status,
+        progress: shown.progress,
+        name: shown.name,
+        output_url: shown.download_url,
+        size: shown.size,
+        duration: shown.length,
+        message: shown.error,
+        created_at: shown.created_at,
+        expires_at: shown.expires_at,
+    }
+}
+
 /// compat: both forms at once, as Python (`response`) and Node (top level) read them. A failed job is HTTP 200 with `success: false`.
 pub(crate) fn job(app: &App, job: &Job) -> Result<Value> {
     match job.state {
@@ -192,5 +227,8 @@ pub(crate) fn ended_job(app: &App, ended: &Job) -> Result<Value> {
     let mut body = job(app, ended)?;
     body["id"] = json!(ended.id.as_str());
     body["request_id"] = json!(ended.id.as_str());
+    if ended.kind == jobs::transcode::KIND {
+        body["job_id"] = json!(ended.id.as_str());
+    }
     Ok(body)
 }

@@ -59,14 +59,6 @@ impl Store {
         state.map(|s| JobState::parse(&s).ok_or_else(|| unreadable("job state", &s))).transpose()
     }
 
-    /// Whose a job is.
-    pub async fn find_job_owner(&self, id: &JobId) -> Result<Option<UserId>> {
-        const SQL: &str = "select user_id from job where id = $1";
-        let owner: Option<String> =
-            sqlx::query_scalar(SQL).bind(id.as_str()).fetch_optional(&self.readers).await.or_broken()?;
-        owner.map(|id| id.parse()).transpose()
-    }
-
     /// When the next job of these kinds is due, if one waits.
     pub async fn next_job_due(&self, kinds: &[&str]) -> Result<Option<WallTime>> {
         const SQL: &str = "select min(case when state = 'queued' then run_at_us else leased_until_us end) from job

@@ -85,6 +85,16 @@ impl Store {
         row.map(TakeoutRow::into_model).transpose()
     }
 
+    /// What a job makes, if it makes one.
+    pub async fn find_takeout_of(&self, scope: &Scope, job: &JobId) -> Result<Option<Takeout>> {
+        const SQL: &str = select!(
+            "where t.job_id = $1 and t.user_id = $2 and ($3 is null or instr($3, ' ' || t.collection_id || ' ') > 0)"
+        );
+        let query = sqlx::query_as(SQL).bind(job.as_str()).bind(scope.user().as_str()).bind(bound_to(scope));
+        let row: Option<TakeoutRow> = query.fetch_optional(&self.readers).await.or_broken()?;
+        row.map(TakeoutRow::into_model).transpose()
+    }
+
     /// Newest first: `count` of them after the first `before`.
     pub async fn list_takeouts(
         &self,

@@ -2,24 +2,22 @@
 //! is started and nothing is encoded that playing would not encode as well.
 
 use std::io::Write;
+use std::path::Path;
 
 use bytes::Bytes;
-use tokio::time::{Duration, Instant};
 use vitascope_media::compile::{Plan, SegmentPart};
 use vitascope_media::faststart::Faststart;
 use vitascope_model::error::Context;
-use vitascope_model::id::{JobId, TakeoutId};
+use vitascope_model::id::TakeoutId;
 use vitascope_model::job::Job;
+use vitascope_model::stream::Stream;
 use vitascope_model::takeout::MadeFile;
-use vitascope_model::{Error, Result};
-use vitascope_store::job;
+use vitascope_model::{Error, Result, Span};
 
+use super::progress::Progress;
 use super::takeout::{self, Draft};
 use super::upload::{check_room, unwritten};
 use super::{App, playback};
-
-/// How often a job says how far it is.
-const TELL_EACH: Duration = Duration::from_secs(1);
 
 /// Makes the file of a download.
 pub async fn make(app: &App, job: &Job) -> Result<String> {
@@ -31,7 +29,29 @@ pub async fn make(app: &App, job: &Job) -> Result<String> {
     let of = app.store.find_takeout(&id).await?.ok_or_else(gone)?;
     let stream = of.stream_id.as_deref().ok_or_else(|| Error::internal("a download of no stream"))?;
     let stream = app.store.find_stream(stream).await?.ok_or_else(gone)?;
-    let plan = playback::plan_of(app, &stream).await?;
+    let draft = Draft::of(app, &job.id, "made").await?;
+    let written = write(app, &stream, draft.path(), Progress::new(job, 0, 99)).await?;
+    let made = MadeFile {
+        object: takeout::object_of(&of.id),
+        bytes: written.bytes as i64,
+        length: written.length,
+        has_picture: written.has_picture,
+    };
+    takeout::finish(app, job, of, draft, made).await
+}
+
+/// A stream as a file.
+pub(super) struct Written {
+    pub(super) bytes: u64,
+    pub(super) length: Span,
+    pub(super) has_picture: bool,
+    /// Whether its pictures differ in how they are coded, as those of several sources do.
+    pub(super) is_mixed: bool,
+}
+
+/// Writes what a stream plays into a file.
+pub(super) async fn write(app: &App, stream: &Stream, into: &Path, progress: Progress) -> Result<Written> {
+    let plan = playback::plan_of(app, stream).await?;
     if !plan.is_complete() {
         return Err(Error::conflict("this range is still being recorded: ask again when it is over"));
     }
@@ -43,21 +63,14 @@ pub async fn make(app: &App, job: &Job) -> Result<String> {
     let head = file.head()?;
     let bytes = head.len() as u64 + file.data_size();
     check_room(app, bytes)?;
-    let draft = Draft::of(app, &job.id).await?;
-    copy(app, &job.id, &draft, head, &plan, bytes).await?;
-    let made = MadeFile {
-        object: takeout::object_of(&of.id),
-        bytes: bytes as i64,
-        length: file.length(),
-        has_picture: file.has_picture(),
-    };
-    takeout::finish(app, job, of, draft, made).await
+    copy(app, into, head, &plan, bytes, progress).await?;
+    Ok(Written { bytes, length: file.length(), has_picture: file.has_picture(), is_mixed: !file.is_uniform() })
 }
 
 /// Writes the head, and the samples of each segment after it.
-async fn copy(app: &App, job: &JobId, draft: &Draft, head: Vec<u8>, plan: &Plan, total: u64) -> Result<()> {
-    let mut out = std::fs::File::create(draft.path()).map_err(unwritten)?;
-    let (mut written, mut told) = (0, Instant::now());
+async fn copy(app: &App, into: &Path, head: Vec<u8>, plan: &Plan, total: u64, mut progress: Progress) -> Result<()> {
+    let mut out = std::fs::File::create(into).map_err(unwritten)?;
+    let mut written = 0;
     let mut next = Bytes::from(head);
     for n in 0..=plan.segments() {
         written += next.len() as u64;
@@ -71,14 +84,10 @@ async fn copy(app: &App, job: &JobId, draft: &Draft, head: Vec<u8>, plan: &Plan,
         let data = playback::layout(app, plan, n).await?.into_data();
         let size = data.iter().map(SegmentPart::size).sum();
         next = super::gather::read_parts(app, &data, size).await?;
-        if told.elapsed() >= TELL_EACH {
-            told = Instant::now();
-            if app.space.is_full() {
-                return Err(super::upload::full());
-            }
-            let (id, percent) = (job.clone(), (written * 100 / total.max(1)).min(99) as i64);
-            app.store.write(move |tx| Box::pin(async move { job::set_progress(tx, &id, percent).await })).await?;
+        if app.space.is_full() {
+            return Err(super::upload::full());
         }
+        progress.tell(app, written, total).await?;
     }
     if written != total {
         return Err(Error::internal(format!("a download has {written} bytes, not {total}")));

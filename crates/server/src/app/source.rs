@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use vitascope_model::error::Context;
 use vitascope_model::id::JobId;
+use vitascope_model::job::Job;
 use vitascope_model::upload::Received;
 use vitascope_model::usage::Meter;
 use vitascope_model::{Error, Result};
-use vitascope_store::job;
 
+use super::progress::Progress;
 use super::upload::{self, Inflow};
 use super::{App, site};
 
@@ -67,11 +68,11 @@ impl Drop for Here {
     }
 }
 
-/// Brings what a wish names to the disk.
-pub async fn bring(app: &App, job: &JobId, from: &Source) -> Result<Here> {
+/// Brings what a wish names to the disk, which is so many percent of the job.
+pub async fn bring(app: &App, job: &Job, from: &Source, percent: u64) -> Result<Here> {
     match from {
-        Source::Slot(hash) => from_slot(app, job, hash).await,
-        Source::Url(url) => from_url(app, job, url).await,
+        Source::Slot(hash) => from_slot(app, &job.id, hash).await,
+        Source::Url(url) => from_url(app, job, url, percent).await,
     }
 }
 
@@ -87,28 +88,22 @@ async fn from_slot(app: &App, job: &JobId, hash: &str) -> Result<Here> {
     Ok(Here { path, received, slot_name: slot.name })
 }
 
-async fn from_url(app: &App, job: &JobId, url: &str) -> Result<Here> {
+async fn from_url(app: &App, job: &Job, url: &str, percent: u64) -> Result<Here> {
     let mut download = app.outbound.fetch(url).await?;
     let mut inflow = Inflow::begin(app, download.total).await?;
-    let mut told = 0;
+    let mut progress = Progress::new(job, 0, percent);
     while let Some(chunk) = download.chunk().await? {
         if inflow.bytes() == 0 && is_page(&chunk) {
-            return site::bring(app, job, url).await;
+            return site::bring(app, &job.id, url).await;
         }
         inflow.write(&chunk).await?;
-        // Making an asset of it is the rest.
-        let percent = download.total.filter(|total| *total > 0).map_or(0, |total| inflow.bytes() * 90 / total).min(90);
-        if percent > told {
-            told = percent;
-            let (id, percent) = (job.clone(), percent as i64);
-            app.store.write(move |tx| Box::pin(async move { job::set_progress(tx, &id, percent).await })).await?;
+        if let Some(total) = download.total {
+            progress.tell(app, inflow.bytes(), total).await?;
         }
     }
     let (inflow, received) = inflow.finish(download.name.take()).await?;
     app.metrics.uploaded(received.bytes);
-    if let Some(owner) = app.store.find_job_owner(job).await? {
-        app.usage.add(&owner, Meter::BytesIn, received.bytes);
-    }
+    app.usage.add(&job.owner, Meter::BytesIn, received.bytes);
     Ok(Here { path: inflow.keep(), received, slot_name: None })
 }
 

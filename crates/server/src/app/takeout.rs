@@ -1,11 +1,11 @@
 //! Takeouts as such: asked for, looked up by the secret in their URL, tried again, deleted, and gone after a week or with what they are
-//! made of. How the file of one is made is `download`'s business.
+//! made of. How the file of one is made is `download`'s and `transcode`'s business.
 
 use std::path::{Path, PathBuf};
 
 use vitascope_model::account::Scope;
 use vitascope_model::error::Context;
-use vitascope_model::id::{JobId, TakeoutId};
+use vitascope_model::id::{CollectionId, JobId, TakeoutId};
 use vitascope_model::job::{Job, JobState};
 use vitascope_model::stream::{Piece, Stream};
 use vitascope_model::takeout::{MadeFile, Takeout, TakeoutKind, TakeoutState};
@@ -19,8 +19,10 @@ use crate::{jobs, views};
 
 /// From when its file is there.
 pub const LIFE: Span = Span::seconds(7 * 86_400);
+/// What a file is called of which nothing says how.
+pub(super) const UNNAMED: &str = "video";
 
-/// Asks for a stream as a file: from here on that survives a crash.
+/// Asks for a stream as a file.
 pub async fn of_stream(app: &App, scope: &Scope, of: &Stream, name: Option<String>) -> Result<Takeout> {
     if of.is_gone {
         return Err(Error::gone("what this stream plays was deleted"));
@@ -30,37 +32,64 @@ pub async fn of_stream(app: &App, scope: &Scope, of: &Stream, name: Option<Strin
             "a live stream has no end: ask for a range of it with GET /rtstream/{id}/stream?start=…&end=…",
         ));
     }
-    app.space.check()?;
-    let now = app.now();
-    let row = Takeout {
-        id: mint!(app, TakeoutId),
-        owner: scope.user().clone(),
+    let asked = Asked {
         collection_id: stream::collection_of(app, scope, of).await?,
-        name: name.or_else(|| of.title.clone()).unwrap_or_else(|| "video".to_owned()),
         kind: TakeoutKind::Download,
+        name: name.or_else(|| of.title.clone()).unwrap_or_else(|| UNNAMED.to_owned()),
         stream_id: Some(of.id.clone()),
-        job_id: mint!(app, JobId),
-        job_state: JobState::Queued,
-        progress: 0,
-        error: None,
-        made: None,
-        created_at: now,
-        expires_at: now + LIFE,
     };
-    let (stored, made) = (row.clone(), job_of(&row, row.job_id.clone()));
+    let row = asked.row(app, scope);
+    enqueue(app, &row, job_of(&row, row.job_id.clone())).await?;
+    Ok(row)
+}
+
+/// What is asked for.
+pub(super) struct Asked {
+    pub(super) collection_id: Option<CollectionId>,
+    pub(super) kind: TakeoutKind,
+    pub(super) name: String,
+    pub(super) stream_id: Option<String>,
+}
+
+impl Asked {
+    /// Its row, as long as nothing is made.
+    pub(super) fn row(self, app: &App, scope: &Scope) -> Takeout {
+        let now = app.now();
+        Takeout {
+            id: mint!(app, TakeoutId),
+            owner: scope.user().clone(),
+            collection_id: self.collection_id,
+            name: self.name,
+            kind: self.kind,
+            stream_id: self.stream_id,
+            job_id: mint!(app, JobId),
+            job_state: JobState::Queued,
+            progress: 0,
+            error: None,
+            made: None,
+            created_at: now,
+            expires_at: now + LIFE,
+        }
+    }
+}
+
+/// Accepts it with the job that makes it: from here on it survives a crash.
+pub(super) async fn enqueue(app: &App, row: &Takeout, made_by: NewJob) -> Result<()> {
+    app.space.check()?;
+    let (stored, now) = (row.clone(), app.now());
     app.store
         .write(move |tx| {
             Box::pin(async move {
                 takeout::insert(tx, &stored).await?;
-                job::enqueue(tx, &made, now).await
+                job::enqueue(tx, &made_by, now).await
             })
         })
         .await?;
     app.job_bells.ring();
-    Ok(row)
+    Ok(())
 }
 
-/// The job that makes its file.
+/// The job that makes the file of a stream.
 fn job_of(of: &Takeout, id: JobId) -> NewJob {
     NewJob {
         id,
@@ -75,6 +104,9 @@ fn job_of(of: &Takeout, id: JobId) -> NewJob {
 
 /// One that failed is made again; nothing happens to one that is under way or done.
 pub async fn retry(app: &App, found: &Takeout) -> Result<JobId> {
+    if found.kind != TakeoutKind::Download {
+        return Err(Error::invalid("a transcode is no download: ask for it again with POST /transcode"));
+    }
     if found.state() != TakeoutState::Failed {
         return Ok(found.job_id.clone());
     }
@@ -146,10 +178,10 @@ pub(super) struct Draft(PathBuf);
 
 impl Draft {
     /// Of a job: run again after a crash, it begins anew.
-    pub(super) async fn of(app: &App, job: &JobId) -> Result<Draft> {
+    pub(super) async fn of(app: &App, job: &JobId, what: &str) -> Result<Draft> {
         let folder = upload::folder(app);
         tokio::fs::create_dir_all(&folder).await.internal("make the folder of uploads")?;
-        Ok(Draft(folder.join(format!("{job}.made"))))
+        Ok(Draft(folder.join(format!("{job}.{what}"))))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -169,7 +201,11 @@ pub(super) async fn finish(app: &App, job: &Job, mut of: Takeout, file: Draft, m
     app.objects.adopt(file.path(), &made.object).await?;
     let key = made.object.clone();
     (of.expires_at, of.made) = (app.now() + LIFE, Some(made.clone()));
-    let reply = serde_json::to_string(&views::takeout(app, &of)).internal("word a takeout")?;
+    let reply = match of.kind {
+        TakeoutKind::Download => serde_json::to_string(&views::takeout(app, &of)),
+        TakeoutKind::Transcode => serde_json::to_string(&views::transcode(app, &of)),
+    };
+    let reply = reply.internal("word a takeout")?;
     let (id, job, answer, expires_at) = (of.id.clone(), job.id.clone(), reply.clone(), of.expires_at);
     let is_there = app.store.write(move |tx| {
         Box::pin(async move {

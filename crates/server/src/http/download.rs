@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 use serde_json::json;
-use url::Url;
 use vitascope_model::id::TakeoutId;
 use vitascope_model::stream::Stream;
 use vitascope_model::takeout::TakeoutKind;
@@ -18,9 +17,10 @@ use super::deliver::{Wanted, open_to_all, preflight};
 use super::error::ApiError;
 use super::extract::{Body, Owner, Query, check_name};
 use super::file::{File, send};
+use super::link::{self, Link};
 use super::reply::{Answer, Reply};
 use super::router::Routes;
-use crate::app::{App, stream, takeout};
+use crate::app::{App, takeout};
 use crate::views;
 
 /// Of the published document.
@@ -54,41 +54,13 @@ async fn make(State(app): State<App>, Owner(scope): Owner, Body(request): Body<M
 }
 
 /// The stream that a URL of ours plays, if there is one.
-async fn stream_of(app: &App, link: &str) -> Result<Option<Stream>> {
-    let wrong = || {
-        Error::invalid("stream_link must be a stream or player URL of this server, such as the stream_url of a video")
+async fn stream_of(app: &App, url: &str) -> Result<Option<Stream>> {
+    let Some(Link::Stream(name)) = link::read(app, url) else {
+        return Err(Error::invalid(
+            "stream_link must be a stream or player URL of this server, such as the stream_url of a video",
+        ));
     };
-    let id = id_in(&app.config.url(""), link.trim()).ok_or_else(wrong)?;
-    app.store.find_stream(&id).await
-}
-
-/// compat: besides our own URLs, those of a player elsewhere that the SDKs' `play()` makes of them: `…/player?url=<stream_url>`.
-fn id_in(ours: &str, link: &str) -> Option<String> {
-    let parsed = Url::parse(link).ok()?;
-    let of_query = |name: &str| parsed.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
-    if let Some(inner) = of_query("url").filter(|_| parsed.path().ends_with("/player")) {
-        return id_in_ours(ours, &Url::parse(&inner).ok()?);
-    }
-    id_in_ours(ours, &parsed)
-}
-
-fn id_in_ours(ours: &str, link: &Url) -> Option<String> {
-    let base = Url::parse(ours).ok()?;
-    if (link.scheme(), link.host(), link.port_or_known_default())
-        != (base.scheme(), base.host(), base.port_or_known_default())
-    {
-        return None;
-    }
-    let path = link.path().strip_prefix(base.path().trim_end_matches('/'))?;
-    let mut words = path.split('/').filter(|w| !w.is_empty());
-    match (words.next()?, words.next()) {
-        ("streams", Some(id)) => Some(id.to_owned()),
-        ("watch" | "embed", None) => {
-            let v = link.query_pairs().find(|(key, _)| key == "v").map(|(_, value)| value.into_owned())?;
-            Some(stream::id_in_slug(&v).to_owned())
-        }
-        _ => None,
-    }
+    link::stream_of(app, &name).await
 }
 
 #[derive(Deserialize)]
@@ -161,35 +133,4 @@ async fn found_file(app: &App, wanted: &Wanted, id: &str, secret: &str) -> Resul
         name: &found.file_name(),
     };
     Ok(send(app, wanted, &file))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_names_a_stream_of_ours_or_nothing() {
-        for (link, id) in [
-            ("https://v.example/base/streams/abc/index.m3u8", Some("abc")),
-            ("https://v.example:443/base/streams/abc/0-1.m3u8?x=1", Some("abc")),
-            ("https://v.example/base/watch?v=some-words-abc", Some("abc")),
-            ("https://v.example/base/embed?v=abc&t=5", Some("abc")),
-            (
-                "https://console.videodb.io/player?url=https%3A%2F%2Fv.example%2Fbase%2Fstreams%2Fabc%2Findex.m3u8",
-                Some("abc"),
-            ),
-            ("https://console.videodb.io/player?url=https://v.example/base/streams/abc/index.m3u8", Some("abc")),
-            ("https://elsewhere.example/base/streams/abc/index.m3u8", None),
-            ("http://v.example/base/streams/abc/index.m3u8", None),
-            ("https://v.example:8443/base/streams/abc/index.m3u8", None),
-            ("https://v.example/streams/abc/index.m3u8", None),
-            ("https://v.example/base/streams", None),
-            ("https://v.example/base/watch", None),
-            ("file:///etc/passwd", None),
-            ("abc", None),
-            ("", None),
-        ] {
-            assert_eq!(id_in("https://v.example/base", link).as_deref(), id, "{link}");
-        }
-    }
 }

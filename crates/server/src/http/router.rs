@@ -118,6 +118,7 @@ fn built() -> Routes {
         .merge(super::webhook::routes())
         .merge(super::billing::routes())
         .merge(super::download::routes())
+        .merge(super::transcode::routes())
 }
 
 /// Method and pattern of a route.

@@ -77,8 +77,6 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("POST", "/timeline"),
     ("POST", "/timeline_v2"),
     ("POST", "/timeline_v2/download"),
-    ("POST", "/transcode"),
-    ("GET", "/transcode/{job}"),
     ("POST", "/video/{video}/aggregate"),
     ("POST", "/video/{video}/ask"),
     ("POST", "/video/{video}/clip"),

@@ -9,6 +9,7 @@ pub mod make_download;
 pub mod sender;
 pub mod sweeper;
 pub mod transcribe;
+pub mod transcode;
 mod upkeep;
 
 use std::time::Duration;
@@ -44,10 +45,12 @@ pub enum Lane {
     Long,
     /// Analysing: a fraction of the media, of which models take most.
     Analysis,
+    /// Files to be taken away in another form: nothing here waits for them.
+    Transcode,
 }
 
 impl Lane {
-    const ALL: [Lane; 4] = [Lane::Quick, Lane::Awaited, Lane::Long, Lane::Analysis];
+    const ALL: [Lane; 5] = [Lane::Quick, Lane::Awaited, Lane::Long, Lane::Analysis, Lane::Transcode];
 
     fn kinds(self) -> &'static [&'static str] {
         match self {
@@ -55,13 +58,14 @@ impl Lane {
             Lane::Awaited => &[ingest::KIND, make_download::KIND],
             Lane::Long => &[encode::KIND],
             Lane::Analysis => &[transcribe::KIND],
+            Lane::Transcode => &[transcode::KIND],
         }
     }
 
     /// How many run at once.
     fn width(self) -> usize {
         match self {
-            Lane::Quick | Lane::Long => 1,
+            Lane::Quick | Lane::Long | Lane::Transcode => 1,
             Lane::Analysis => 2,
             Lane::Awaited => 4,
         }
@@ -230,6 +234,7 @@ async fn dispatch(app: &App, job: &Job) -> std::result::Result<String, JobError>
         encode::KIND => encode::run(app, job).await,
         make_download::KIND => make_download::run(app, job).await,
         transcribe::KIND => transcribe::run(app, job).await,
+        transcode::KIND => transcode::run(app, job).await,
         other => Err(JobError::Fail(Error::internal(format!("no such kind of job: {other}")))),
     }
 }

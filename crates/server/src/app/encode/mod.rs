@@ -40,14 +40,17 @@ pub struct Encoding {
     turns: Semaphore,
     /// The one who encodes a large picture.
     large: Semaphore,
-    /// How many players wait.
+    /// How many players wait, and how many of them for a place to encode a large picture.
     waiting: AtomicUsize,
+    waiting_large: AtomicUsize,
     /// Where the background is on each track.
     next: Mutex<HashMap<TrackId, WallTime>>,
     /// Of originals that are still to be encoded, in percent.
     progress: Mutex<HashMap<OriginalId, i64>>,
     /// Rung when a chunk was filled, or a player waits no more.
     changed: Notify,
+    /// Rung when a player begins to wait.
+    wanted: Notify,
 }
 
 impl Default for Encoding {
@@ -58,9 +61,11 @@ impl Default for Encoding {
             turns: Semaphore::new(cores),
             large: Semaphore::new(1),
             waiting: AtomicUsize::new(0),
+            waiting_large: AtomicUsize::new(0),
             next: Mutex::default(),
             progress: Mutex::default(),
             changed: Notify::new(),
+            wanted: Notify::new(),
         }
     }
 }
@@ -105,18 +110,46 @@ impl Encoding {
         all.get(track).is_some_and(|next| *next <= start && start - *next <= NEAR)
     }
 
-    fn is_awaited(&self) -> bool {
+    pub(in crate::app) fn is_awaited(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// A place among those who encode large pictures, if this is one: two at once would take too much memory.
-    async fn place(&self, is_large: bool) -> Result<Option<SemaphorePermit<'_>>> {
+    pub(in crate::app) async fn place(&self, is_large: bool) -> Result<Option<SemaphorePermit<'_>>> {
         let place = async { self.large.acquire().await.internal("wait for a place to encode").map(Some) };
         if is_large { place.await } else { Ok(None) }
     }
 
+    /// A place for who waits: whoever has it in the background is told.
+    async fn place_now(&self, is_large: bool) -> Result<Option<SemaphorePermit<'_>>> {
+        let _counted = is_large.then(|| Counted::new(&self.waiting_large, &self.wanted));
+        self.place(is_large).await
+    }
+
+    /// Returns when somebody waits for a place to encode a large picture.
+    pub(in crate::app) async fn until_large_is_wanted(&self) {
+        loop {
+            let wanted = self.wanted.notified();
+            if self.waiting_large.load(Ordering::Relaxed) > 0 {
+                return;
+            }
+            wanted.await;
+        }
+    }
+
+    /// Returns when nobody has waited for a chunk for so long.
+    pub(in crate::app) async fn until_quiet_for(&self, span: Duration) {
+        loop {
+            self.until_quiet().await;
+            let wanted = self.wanted.notified();
+            if timeout(span, wanted).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Returns when nobody waits for a chunk.
-    async fn until_quiet(&self) {
+    pub(in crate::app) async fn until_quiet(&self) {
         loop {
             let changed = self.changed.notified();
             if !self.is_awaited() {
@@ -128,20 +161,39 @@ impl Encoding {
     }
 }
 
+/// Somebody who is counted as long as this lives.
+struct Counted<'e>(&'e AtomicUsize);
+
+impl<'e> Counted<'e> {
+    fn new(count: &'e AtomicUsize, bell: &Notify) -> Counted<'e> {
+        count.fetch_add(1, Ordering::Relaxed);
+        bell.notify_waiters();
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Somebody who waits.
-struct Waiting<'e>(&'e Encoding);
+struct Waiting<'e> {
+    counted: Option<Counted<'e>>,
+    changed: &'e Notify,
+}
 
 impl<'e> Waiting<'e> {
     fn new(encoding: &'e Encoding) -> Waiting<'e> {
-        encoding.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(encoding)
+        Waiting { counted: Some(Counted::new(&encoding.waiting, &encoding.wanted)), changed: &encoding.changed }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.changed.notify_waiters();
+        self.counted = None;
+        self.changed.notify_waiters();
     }
 }
 
@@ -208,7 +260,7 @@ async fn make(app: &App, track: &TrackId, chunk: SealedChunk) -> Result<EncodedC
     let file = file_of(app, &original).await?;
     let is_rest = app.store.list_next_chunks(track, chunk.end, 1).await?.is_empty();
     let stretch = Stretch { recipe: Recipe::from_text(&recipe)?, chunks: vec![promised(chunk)], is_rest };
-    let _place = app.encoding.place(is_large(&stretch.recipe)).await?;
+    let _place = app.encoding.place_now(is_large(&stretch.recipe)).await?;
     let mut output = encode(file.path(), vec![stretch], 1)?;
     output.recv().await.ok_or_else(|| Error::internal("an encoder gave nothing"))?
 }

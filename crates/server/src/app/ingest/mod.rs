@@ -26,6 +26,8 @@ use crate::{jobs, views};
 
 /// Enough of a file to know an image by.
 const HEAD: u64 = 16;
+/// Percent of the job that is done when the file is here: making an asset of it is the rest.
+const FETCHED: u64 = 90;
 
 /// What a client wants to be made of what.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,7 +82,7 @@ pub async fn run(app: &App, job: &Job) -> Result<String> {
     // It may have been deleted since.
     app.store.get_collection(&Scope::whole(job.owner.clone()), &collection).await?;
     let kind = order.media_type.as_deref().and_then(AssetKind::parse);
-    let here = source::bring(app, &job.id, &order.source).await?;
+    let here = source::bring(app, job, &order.source, FETCHED).await?;
     if here.received.bytes == 0 {
         return Err(Error::invalid("the file is empty"));
     }
