@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use vitascope_model::Span;
 use vitascope_model::id::JobId;
+use vitascope_model::job::{Job, JobState};
+use vitascope_model::{Span, WallTime};
 use vitascope_server::app::source::{self, Source};
 use vitascope_server::app::upload;
 
@@ -175,8 +176,20 @@ async fn a_source_that_lies_inside_is_not_asked() {
     assert!(answer.await.unwrap().contains("accept-encoding: identity"));
 }
 
-fn job(n: u8) -> JobId {
-    JobId::mint(vitascope_model::WallTime(0), [n; 10])
+async fn job(server: &TestServer, n: u8) -> Job {
+    Job {
+        id: JobId::mint(WallTime(0), [n; 10]),
+        owner: server.app.store.find_first_user().await.unwrap().unwrap(),
+        kind: "ingest".to_owned(),
+        payload: String::new(),
+        state: JobState::Running,
+        attempt: 1,
+        progress: 0,
+        reply: None,
+        error: None,
+        callback_url: None,
+        created_at: WallTime(0),
+    }
 }
 
 /// Our own upload URL costs no request and no copy, and goes on to hold its file.
@@ -189,12 +202,12 @@ async fn an_upload_url_of_ours_is_a_source_without_a_request() {
     assert_eq!(send(&url, form("file", "a film.mp4", "x/y", b"film")).await.status(), 200);
     let found = source::find(&server.app, &url).await.unwrap();
     assert!(matches!(found, Source::Slot(_)));
-    let here = source::bring(&server.app, &job(1), &found).await.unwrap();
+    let here = source::bring(&server.app, &job(&server, 1).await, &found, 90).await.unwrap();
     assert_eq!(std::fs::read(here.path()).unwrap(), b"film");
     let names = (here.slot_name.as_deref(), here.received.source_name.as_deref());
     assert_eq!((names, files(&server)), ((Some("first"), Some("a film.mp4")), 2));
     // As after a crash: the same job again.
-    let again = source::bring(&server.app, &job(1), &found).await.unwrap();
+    let again = source::bring(&server.app, &job(&server, 1).await, &found, 90).await.unwrap();
     assert_eq!(std::fs::read(again.path()).unwrap(), b"film");
     drop((here, again));
     assert_eq!((files(&server), read(&url).await.bytes().await.unwrap().as_ref()), (1, &b"film"[..]));
@@ -221,7 +234,7 @@ async fn a_strangers_file_is_brought_whole_or_not_at_all() {
     .await;
     let bring = async |answer: &[u8]| {
         let url = answering(answer.to_vec()).await;
-        source::bring(&server.app, &job(2), &source::find(&server.app, &url).await.unwrap()).await
+        source::bring(&server.app, &job(&server, 2).await, &source::find(&server.app, &url).await.unwrap(), 90).await
     };
     let here = bring(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfilm").await.unwrap();
     assert_eq!(std::fs::read(here.path()).unwrap(), b"film");
@@ -341,7 +354,7 @@ async fn no_form_of_an_address_inside_reaches_the_canary() {
         let url = form.replace("PORT", &port.to_string());
         let found = source::find(&server.app, &url).await;
         let brought = match &found {
-            Ok(found) => source::bring(&server.app, &job(3), found).await.map(drop),
+            Ok(found) => source::bring(&server.app, &job(&server, 3).await, found, 90).await.map(drop),
             Err(_) => continue,
         };
         assert!(brought.is_err(), "{url} was fetched");

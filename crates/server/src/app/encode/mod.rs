@@ -110,7 +110,7 @@ impl Encoding {
         all.get(track).is_some_and(|next| *next <= start && start - *next <= NEAR)
     }
 
-    pub(in crate::app) fn is_awaited(&self) -> bool {
+    fn is_awaited(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
