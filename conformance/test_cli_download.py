@@ -79,6 +79,17 @@ def test_what_cannot_be_saved_is_said(cli, server, uploaded, folder):
     assert not (folder / "x").exists()
 
 
+def test_a_clip_of_an_upload_is_exact(cli, uploaded, folder):
+    video, saved = uploaded["one.mp4"]["id"], folder / "clip.mp4"
+    told = cli.json("clip", video, "1.5", "0:03.2", "--download", str(saved))
+    assert told["file"]["path"] == str(saved) and numbers(saved) == numbers(told["stream_url"]) == list(range(45, 96))
+    assert abs(sound_seconds(saved) - 51 / 30) < 0.022
+    code, out, err = cli("clip", video, "0:02.51", "2.64")
+    assert (code, err) == (0, "") and "/watch?v=" in out
+    code, _, err = cli("clip", video, "7", "9")
+    assert code == REFUSED and "7 s" in err, "it says what there is"
+
+
 def test_a_clip_of_an_rtstream(cli, server, folder):
     api = Wire(server.url, server.key)
     session = record(api, folder, 4, SCREEN)
