@@ -134,6 +134,9 @@ function open() {
   }
 }
 
+// Where there is nothing to see, a note says so.
+for (const name of ["loadedmetadata", "resize"]) video.addEventListener(name, () => screenBox.classList.toggle("sound", !video.videoWidth));
+
 // --- The bar
 
 function play() {

@@ -13,11 +13,13 @@ mod segment;
 mod shot_sound;
 mod shots;
 mod sound;
+mod still;
 
 pub use live::{LivePlan, is_gap, live, segments_in};
 pub use need::{Answers, Coded, EdgeSource, Make, Need, Promised, Recipe, SoundSource};
 pub use segment::{SegmentLayout, SegmentPart, Slice};
 pub use shots::{Shot, compile};
+pub use still::Still;
 
 use std::fmt::Write as _;
 
@@ -202,15 +204,6 @@ impl Plan {
             end += s.duration;
             wanted < end
         })
-    }
-
-    /// The key frame that segment `n` begins with (or else the nearest), by itself and at `at`: for pictures that are looked at small.
-    pub fn key_picture_layout(&self, n: usize, at: Span) -> Result<SegmentLayout> {
-        let none = || Error::not_found("a key frame there");
-        let time = u64::try_from(at.to_ticks(self.timescale())).map_err(|_| none())?;
-        let order = (0..=n).rev().chain(n + 1..self.segments.len()).filter(|_| self.has_picture());
-        let mut found = order.filter_map(|n| segment::key_run(self.segments.get(n)?, &self.tracks[0]));
-        segment::alone(found.next().ok_or_else(none)?, &self.tracks[0], time)
     }
 
     /// By how much everything is shown later in the segments than it is counted here.

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use vitascope_model::Error;
 
 use super::need::{Answers, Need, Promised, Recipe, adapt};
-use super::run::{Run, bytes_of, describe, length_of, parameter_sets, silent_frame};
-use super::{Part, PlannedTrack, Segment, convert, need};
+use super::run::{Run, describe, length_of, parameter_sets, silent_frame};
+use super::{PlannedTrack, Segment, convert, need};
 use crate::codec::{AAC_FRAME, Codec};
 use crate::fmp4::{Fragment, FragmentSample, moof};
 use crate::track::{Chunk, Place};
@@ -109,33 +109,6 @@ fn recipe(run: &Run, track: &PlannedTrack, have: &Answers) -> Result<Option<Reci
 /// A run on what became of its chunk.
 fn on(run: &Run, planned: &Chunk, real: &Chunk) -> Run {
     if matches!(planned.place, Place::Promised(_)) { adapt(run, planned, real) } else { run.clone() }
-}
-
-/// The key frame that a segment begins with, or that its first pictures follow; none if it begins with none that lies in a chunk.
-pub(super) fn key_run(segment: &Segment, track: &PlannedTrack) -> Option<Run> {
-    let (chunk, key, tail) = match *segment.parts[0].runs.first()? {
-        Run::Samples { chunk, first, tail, .. } => (chunk, first, tail),
-        Run::Edge { chunk, key, tail, .. } => (chunk, key, tail),
-        _ => return None,
-    };
-    let of = &track.chunks[chunk];
-    if !of.entries.get(key)?.key {
-        return None;
-    }
-    let (offset, bytes) = bytes_of(of, key, key + 1);
-    Some(Run::Samples { chunk, first: key, last: key + 1, offset, bytes, tail, late: 0 })
-}
-
-/// One picture by itself, decoded at `time`.
-pub(super) fn alone(run: Run, track: &PlannedTrack, time: u64) -> vitascope_model::Result<SegmentLayout> {
-    if let Run::Samples { chunk, .. } = run
-        && matches!(track.chunks[chunk].place, Place::Promised(_))
-    {
-        return Err(Error::unavailable("this part is still being encoded: try again when it is done"));
-    }
-    let part = Part { decode_time: time, runs: vec![run] };
-    let segment = Segment { wall: track.chunks[0].start, duration: 0, parts: vec![part] };
-    layout(0, &segment, std::slice::from_ref(track), &Answers::default())
 }
 
 pub(super) fn layout(

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use vitascope_media::compile::{Plan, PlanOptions, plan};
+use vitascope_media::compile::{Answers, Plan, PlanOptions, plan};
 use vitascope_media::frame::{Fit, Jpeg, first_unless_black, sheet, shown_at};
 use vitascope_model::Span;
 
@@ -118,7 +118,9 @@ async fn a_sheet_has_the_key_frames_in_their_order() {
     let plan = plan_of(&recording);
     let wanted: Vec<usize> = (0..7).collect();
     let pictures = wanted.iter().map(|n| {
-        let layout = plan.key_picture_layout(*n, Span::seconds(*n as i64)).unwrap();
+        let (middle, place) = (Span::seconds(2 * *n as i64 + 1), Span::seconds(*n as i64));
+        let still = plan.still(middle, Span::ZERO, place).unwrap();
+        let layout = plan.still_layout(&still, &Answers::default()).unwrap();
         Bytes::from(read(layout.parts()))
     });
     let pictures: Vec<Bytes> = pictures.collect();

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use vitascope_media::compile::{Answers, Need, Plan, PlanOptions, Promised, SegmentLayout, plan};
+use vitascope_media::compile::{Answers, Need, Plan, PlanOptions, Promised, SegmentLayout, Still, plan};
 use vitascope_media::track::{Chunk, Place, TrackView, open_chunks};
 use vitascope_model::capture::MediaKind;
 use vitascope_model::error::Context;
@@ -187,11 +187,23 @@ pub async fn segment(app: &App, plan: &Plan, n: usize) -> Result<Bytes> {
 
 /// Segment `n`, with all that it needs made: chunks that were promised, then what has to be coded anew.
 pub async fn layout(app: &App, plan: &Plan, n: usize) -> Result<SegmentLayout> {
+    let have = made(app, |have| plan.needs(n, have)).await?;
+    plan.segment_layout(n, &have)
+}
+
+/// A picture by itself, with what it needs made.
+pub async fn still_layout(app: &App, plan: &Plan, still: &Still) -> Result<SegmentLayout> {
+    let have = made(app, |have| Ok(plan.still_needs(still, have))).await?;
+    plan.still_layout(still, &have)
+}
+
+/// All that is needed, until nothing more is.
+async fn made(app: &App, needs_with: impl Fn(&Answers) -> Result<Vec<Need>>) -> Result<Answers> {
     let mut have = Answers::default();
     loop {
-        let needs = plan.needs(n, &have)?;
+        let needs = needs_with(&have)?;
         if needs.is_empty() {
-            return plan.segment_layout(n, &have);
+            return Ok(have);
         }
         for need in needs {
             match need {

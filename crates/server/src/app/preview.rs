@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use vitascope_media::compile::{Plan, SegmentLayout};
+use vitascope_media::compile::{Plan, Still};
 use vitascope_media::frame::{Fit, sheet};
 use vitascope_model::stream::{Piece, Stream};
 use vitascope_model::{Error, Result, Span};
 
 use super::gather::gather;
-use super::playback::{init, plan_of};
+use super::playback::{init, plan_of, still_layout};
 use super::thumbnail::representative;
 use super::{App, image};
 
@@ -88,11 +88,11 @@ pub async fn strip_sheet(app: &App, stream: &Stream, n: usize) -> Result<Bytes> 
         return Ok(kept);
     }
     let strip = Strip::of(&plan)?;
-    let mut layouts = Vec::with_capacity(TILES);
+    let mut stills = Vec::with_capacity(TILES);
     for tile in (0..strip.tiles).skip(n.saturating_mul(TILES)).take(TILES) {
-        layouts.push(strip.key_picture(&plan, tile)?);
+        stills.push(strip.still(&plan, tile)?);
     }
-    if layouts.is_empty() {
+    if stills.is_empty() {
         return Err(Error::not_found(format_args!("sheet {n} of the strip")));
     }
     let _turn = app.frames.acquire().await;
@@ -100,8 +100,9 @@ pub async fn strip_sheet(app: &App, stream: &Stream, n: usize) -> Result<Bytes> 
     if let Some(kept) = app.previews.get(&key) {
         return Ok(kept);
     }
-    let mut pictures = Vec::with_capacity(layouts.len());
-    for layout in layouts {
+    let mut pictures = Vec::with_capacity(stills.len());
+    for still in &stills {
+        let layout = still_layout(app, &plan, still).await?;
         pictures.push(gather(app, &layout).await?);
     }
     let made = sheet(&init(app, &plan).await?, &pictures, strip.tile, COLUMNS as u32).await?;
@@ -162,11 +163,10 @@ impl Strip {
         out
     }
 
-    /// The key frame at or before the middle of a tile's time.
-    fn key_picture(&self, plan: &Plan, tile: usize) -> Result<SegmentLayout> {
+    /// What stands for a tile: what plays in its middle, or a key frame near that.
+    fn still(&self, plan: &Plan, tile: usize) -> Result<Still> {
         let middle = Span(self.start(tile).0 + self.every.0 / 2).min(Span(self.length.0 - 1));
-        let segment = plan.segment_at(middle).unwrap_or(plan.segments().saturating_sub(1));
-        plan.key_picture_layout(segment, self.start(tile))
+        plan.still(middle, Span(self.every.0 / 2), self.start(tile))
     }
 }
 
