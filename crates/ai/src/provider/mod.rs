@@ -1,8 +1,9 @@
 //! A provider: an OpenAI-compatible endpoint by base URL, key and model. Here is what every call needs: the address, the key, a time-out,
-//! retries with back-off, and a cap on how many run at once. What a call says lives beside, one file per capability (`transcribe.rs`, `complete.rs`).
+//! retries with back-off, and a cap on how many run at once. What a call says lives beside, one file per capability (`transcribe.rs`, `complete.rs`, `embed.rs`).
 //! The key is sent in a header and appears nowhere else.
 
 mod complete;
+mod embed;
 mod form;
 mod transcribe;
 
