@@ -114,7 +114,7 @@ pub async fn check(config: &Config, deep: bool, repair: bool) -> Result<()> {
 pub async fn doctor(config: &Config) -> Result<()> {
     let mut checks = vec![
         ("ffmpeg", ffmpeg_version().await),
-        ("speech models", Installed::read(&config.models_dir).and_then(|m| m.verify()).map(|()| "verified".to_owned())),
+        ("models", Installed::read(&config.models_dir).and_then(|m| m.verify()).map(|()| "verified".to_owned())),
         ("data folder", writable(&config.data_dir).map(|()| config.data_dir.display().to_string())),
     ];
     if config.objects.remote.is_some() {

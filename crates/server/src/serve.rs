@@ -56,6 +56,7 @@ pub async fn start(app: &App, rtsp_door: TcpListener) -> Result<()> {
     app.spawn(live::space::run(app.clone()));
     app.spawn(live::health::watch(app.clone()));
     app.spawn(rtsp::serve(app.clone(), rtsp_door));
+    app.embedding.announce();
     live::indexing::resume(app).await?;
     live::session::resume(app).await
 }

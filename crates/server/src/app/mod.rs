@@ -10,6 +10,7 @@ pub mod collection;
 pub mod connection;
 pub mod deletion;
 pub mod download;
+pub mod embedding;
 pub mod encode;
 pub mod expiry;
 pub mod export;
@@ -78,6 +79,7 @@ pub struct App {
     pub live_indexes: Arc<LiveIndexes>,
     /// The language model, if there is one.
     pub completer: Option<Arc<Provider>>,
+    pub embedding: Arc<embedding::Embedding>,
     pub outbound: Arc<Outbound>,
     pub metrics: Arc<Metrics>,
     pub usage: Arc<usage::Usage>,
@@ -130,6 +132,7 @@ impl App {
             .await?;
         let outbound = Arc::new(Outbound::new(&config)?);
         let completer = config.complete.clone().map(Provider::new).transpose()?.map(Arc::new);
+        let embedding = Arc::new(embedding::Embedding::new(&config)?);
         Ok(App {
             store,
             objects,
@@ -142,6 +145,7 @@ impl App {
             transcriber: Arc::new(Transcriber::new(&config)),
             live_indexes: Arc::default(),
             completer,
+            embedding,
             outbound,
             metrics: Arc::default(),
             usage: Arc::default(),

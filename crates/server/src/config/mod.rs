@@ -46,6 +46,10 @@ pub struct Config {
     pub transcribe: Option<ProviderConfig>,
     /// The language model, if there is one.
     pub complete: Option<ProviderConfig>,
+    /// Who makes vectors of texts, if not the local model.
+    pub embed: Option<ProviderConfig>,
+    /// Threads of the local model that makes vectors.
+    pub embed_threads: usize,
     pub log: String,
     pub log_json: bool,
 }
@@ -98,6 +102,12 @@ const KEYS: &[&str] = &[
     "complete_model",
     "complete_timeout",
     "complete_at_once",
+    "embed_url",
+    "embed_key",
+    "embed_model",
+    "embed_timeout",
+    "embed_at_once",
+    "embed_threads",
     "log",
     "log_format",
     "config",
@@ -176,6 +186,8 @@ impl Config {
             speech_workers: parse("speech_workers", text("speech_workers").unwrap_or("2"))?,
             transcribe: provider("transcribe", "whisper-1", &text)?,
             complete: provider("complete", "gpt-4o-mini", &text)?,
+            embed: provider("embed", "text-embedding-3-small", &text)?,
+            embed_threads: parse("embed_threads", text("embed_threads").unwrap_or("1"))?,
             log: text("log").unwrap_or("info").to_owned(),
             log_json: text("log_format") == Some("json"),
         })
@@ -304,6 +316,8 @@ mod tests {
         assert_eq!((provider.timeout.as_secs(), provider.at_once), (7, 4));
         let complete = config(&[("complete_url", "http://127.0.0.1:9/v1")]).unwrap().complete.unwrap();
         assert_eq!(complete.model, "gpt-4o-mini");
+        let embed = config(&[("embed_url", "http://127.0.0.1:9/v1")]).unwrap().embed.unwrap();
+        assert_eq!(embed.model, "text-embedding-3-small");
         let error = config(&[("transcribe_url", "nowhere")]).unwrap_err();
         assert_eq!(error.message, "VITASCOPE_TRANSCRIBE_URL: \"nowhere\" is no URL");
     }

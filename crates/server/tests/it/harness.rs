@@ -89,6 +89,8 @@ impl TestServer {
             speech_workers: 1,
             transcribe: None,
             complete: None,
+            embed: None,
+            embed_threads: 1,
             log: String::new(),
             log_json: false,
         };
