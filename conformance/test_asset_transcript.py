@@ -90,8 +90,10 @@ class TestWords:
         assert sorted(abs(o) for o in off)[int(0.95 * len(off))] < 0.2
 
     def test_row_transcription_post_makes_it_anew(self, video, api):
+        before = video.get_transcript_text()
         assert video.generate_transcript()["success"] is True
         assert video.generate_transcript(force=True, language_code="en_us")["success"] is True
+        assert video.get_transcript_text() == before, "a recording is heard the same each time"
         answer = api("POST", f"/video/{video.id}/transcription", {"force": False, "language_code": None})
         assert answer.data["word_timestamps"] and answer.data["text"]
 

@@ -71,6 +71,7 @@ ids! {
     OriginalId = "org-", "original";
     TakeoutId = "dl-", "download";
     JobId = "job-", "job";
+    MediaIndexId = "idx_", "index";
     EventId = "evt-", "event";
     /// Of a WebSocket connection; account-scoped.
     ConnectionId = "ws-", "connection";

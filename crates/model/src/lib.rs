@@ -13,6 +13,7 @@ pub mod id;
 pub mod image;
 pub mod job;
 pub mod live_index;
+pub mod media_index;
 pub mod rtstream;
 pub mod stream;
 pub mod takeout;

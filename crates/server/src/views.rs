@@ -35,8 +35,12 @@ pub(crate) struct VideoView {
     encoding: Option<i64>,
 }
 
+pub(crate) fn thumbnail_url(app: &App, v: &Video) -> Option<String> {
+    v.thumbnail.as_ref().map(|id| app.config.url(&images::path(app, id)))
+}
+
 pub(crate) fn video(app: &App, v: &Video) -> VideoView {
-    let thumbnail = v.thumbnail.as_ref().map(|id| app.config.url(&images::path(app, id)));
+    let thumbnail = thumbnail_url(app, v);
     VideoView {
         id: v.id.to_string(),
         collection_id: v.collection_id.to_string(),

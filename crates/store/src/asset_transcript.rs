@@ -33,7 +33,7 @@ impl TranscriptRow {
 }
 
 #[derive(FromRow)]
-struct UtteranceRow {
+pub(crate) struct UtteranceRow {
     start_us: i64,
     end_us: i64,
     words: String,
@@ -41,7 +41,7 @@ struct UtteranceRow {
 }
 
 impl UtteranceRow {
-    fn into_model(self) -> Utterance {
+    pub(crate) fn into_model(self) -> Utterance {
         let word = |(start, end, text)| SpokenWord { text, start: MediaTime(start), end: MediaTime(end) };
         Utterance {
             start: MediaTime(self.start_us),

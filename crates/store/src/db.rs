@@ -20,6 +20,7 @@ use vitascope_model::{Error, Result};
 
 use crate::kept::{Changes, Kept, Table};
 use crate::track::Extent;
+use crate::vectors::VectorCache;
 use crate::writer::{Writer, Written};
 
 /// Forward only; a released file is never edited. The number is the file's.
@@ -44,6 +45,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (33, "dropped_storage", include_str!("../migrations/sqlite/0033_dropped_storage.sql")),
     (36, "image_content", include_str!("../migrations/sqlite/0036_image_content.sql")),
     (37, "asset_transcript", include_str!("../migrations/sqlite/0037_asset_transcript.sql")),
+    (40, "media_index", include_str!("../migrations/sqlite/0040_media_index.sql")),
 ];
 
 /// The open transaction, handed to every function that writes.
@@ -64,6 +66,7 @@ pub struct Store {
     writer: Writer,
     pub(crate) readers: SqlitePool,
     pub(crate) shelves: Arc<Shelves>,
+    pub(crate) vectors: Arc<VectorCache>,
 }
 
 /// What every request reads, kept as long as it is true.
@@ -127,7 +130,7 @@ impl Store {
         migrator().run_direct(None, &mut writer, false).await.internal("migrate the database")?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
         let shelves = Arc::new(Shelves::new(&changes));
-        Ok(Store { writer: Writer::start(writer, opener), readers, shelves })
+        Ok(Store { writer: Writer::start(writer, opener), readers, shelves, vectors: Arc::default() })
     }
 
     /// Runs `work` as one: all of it is durable when this returns, or none of it happened. Writes that wait together share a commit.

@@ -59,6 +59,15 @@ impl Store {
         state.map(|s| JobState::parse(&s).ok_or_else(|| unreadable("job state", &s))).transpose()
     }
 
+    /// How a job stands, how far it is in percent, and why it failed if it did.
+    pub async fn find_job_end(&self, id: &JobId) -> Result<Option<(JobState, i64, Option<String>)>> {
+        const SQL: &str = "select state, progress, error from job where id = $1";
+        let query = sqlx::query_as(SQL).bind(id.as_str());
+        let row: Option<(String, i64, Option<String>)> = query.fetch_optional(&self.readers).await.or_broken()?;
+        let Some((state, progress, error)) = row else { return Ok(None) };
+        Ok(Some((JobState::parse(&state).ok_or_else(|| unreadable("job state", &state))?, progress, error)))
+    }
+
     /// When the next job of these kinds is due, if one waits.
     pub async fn next_job_due(&self, kinds: &[&str]) -> Result<Option<WallTime>> {
         const SQL: &str = "select min(case when state = 'queued' then run_at_us else leased_until_us end) from job

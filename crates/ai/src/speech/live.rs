@@ -269,6 +269,12 @@ impl LiveChannel {
         state.hear(&self.frame);
         let close = state.segmenter.push(probability);
         if let Some(close) = close {
+            if self.channel.urgency == Urgency::Recorded {
+                // What was said before is the context of what follows: with all of it, a recording is heard the same each time.
+                drop(state);
+                shared.queue.wait_for(&self.channel);
+                state = self.channel.state();
+            }
             shared.close(&self.channel, &mut state, close);
         }
         state.forget(config.context);
@@ -280,8 +286,7 @@ impl LiveChannel {
         }
         drop(state);
         if close.is_some() {
-            let most = if self.channel.urgency == Urgency::Live { MOST_FINALS } else { 2 };
-            shared.queue.wait_below(&self.channel, most);
+            shared.queue.wait_below(&self.channel, MOST_FINALS);
         }
         Ok(())
     }

@@ -32,6 +32,26 @@ pub async fn publish(app: &App, owner: &UserId, piece: Piece, words: Words) -> R
     Ok(made)
 }
 
+/// The streams of many pieces, stored together.
+pub async fn publish_all(app: &App, owner: &UserId, pieces: Vec<(Piece, Words)>) -> Result<Vec<Stream>> {
+    let made: Vec<Stream> = pieces.into_iter().map(|(piece, words)| new(app, owner, piece, words)).collect();
+    if made.is_empty() {
+        return Ok(made);
+    }
+    let (rows, now) = (made.clone(), app.now());
+    app.store
+        .write(move |tx| {
+            Box::pin(async move {
+                for row in &rows {
+                    stream::insert(tx, row, now).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
+    Ok(made)
+}
+
 /// The stream of `piece`, to be stored by the caller.
 pub fn new(app: &App, owner: &UserId, piece: Piece, words: Words) -> Stream {
     let Words { title, description } = words;

@@ -4,12 +4,13 @@
 
 pub mod encode;
 pub mod export_session;
+pub mod index_spoken_words;
 pub mod ingest;
 pub mod make_download;
 pub mod sender;
 pub mod sweeper;
-pub mod transcribe;
 pub mod transcode;
+pub mod transcribe;
 mod upkeep;
 
 use std::time::Duration;
@@ -43,14 +44,16 @@ pub enum Lane {
     Awaited,
     /// Encoding: as long as the media, or longer.
     Long,
-    /// Analysing: a fraction of the media, of which models take most.
+    /// Hearing and seeing: a fraction of the media, of which models take most.
     Analysis,
+    /// Making records of what was heard and seen. It waits for the lane before it.
+    Index,
     /// Files to be taken away in another form: nothing here waits for them.
     Transcode,
 }
 
 impl Lane {
-    const ALL: [Lane; 5] = [Lane::Quick, Lane::Awaited, Lane::Long, Lane::Analysis, Lane::Transcode];
+    const ALL: [Lane; 6] = [Lane::Quick, Lane::Awaited, Lane::Long, Lane::Analysis, Lane::Index, Lane::Transcode];
 
     fn kinds(self) -> &'static [&'static str] {
         match self {
@@ -59,6 +62,7 @@ impl Lane {
             Lane::Long => &[encode::KIND],
             Lane::Analysis => &[transcribe::KIND],
             Lane::Transcode => &[transcode::KIND],
+            Lane::Index => &[index_spoken_words::KIND],
         }
     }
 
@@ -67,7 +71,7 @@ impl Lane {
         match self {
             Lane::Quick | Lane::Long | Lane::Transcode => 1,
             Lane::Analysis => 2,
-            Lane::Awaited => 4,
+            Lane::Awaited | Lane::Index => 4,
         }
     }
 
@@ -235,6 +239,7 @@ async fn dispatch(app: &App, job: &Job) -> std::result::Result<String, JobError>
         make_download::KIND => make_download::run(app, job).await,
         transcribe::KIND => transcribe::run(app, job).await,
         transcode::KIND => transcode::run(app, job).await,
+        index_spoken_words::KIND => index_spoken_words::run(app, job).await,
         other => Err(JobError::Fail(Error::internal(format!("no such kind of job: {other}")))),
     }
 }

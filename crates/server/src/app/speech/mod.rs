@@ -4,10 +4,12 @@
 pub mod form;
 mod hear;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use vitascope_model::error::Context;
 use vitascope_model::id::{CollectionId, JobId, UserId};
-use vitascope_model::job::Job;
+use vitascope_model::job::{Job, JobState};
 use vitascope_model::stream::{AssetId, AssetPart};
 use vitascope_model::transcript::{Transcript, Utterance};
 use vitascope_model::{Error, MediaTime, Result, Span};
@@ -16,6 +18,9 @@ use vitascope_store::job::{self, NewJob};
 
 use super::{App, mint};
 use crate::jobs;
+
+/// How often a job that waits for another looks how far that is.
+const LOOK_EACH: Duration = Duration::from_secs(1);
 
 /// The language that the local model writes.
 pub const ENGLISH: &str = "en";
@@ -155,6 +160,24 @@ async fn make(app: &App, of: &Audible, job: &JobId) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Waits until another job has made the transcript, whose progress is so many percent of `job`'s.
+pub async fn follow(app: &App, making: &JobId, job: &JobId, share: i64) -> Result<()> {
+    loop {
+        let ended = app.job_done.notified();
+        let Some((state, progress, error)) = app.store.find_job_end(making).await? else { return Ok(()) };
+        match state {
+            JobState::Done => return Ok(()),
+            JobState::Failed => {
+                return Err(Error::conflict(error.unwrap_or_else(|| "there is no transcript".to_owned())));
+            }
+            JobState::Queued | JobState::Running => {}
+        }
+        let (id, percent) = (job.clone(), progress * share / 100);
+        app.store.write(move |tx| Box::pin(async move { job::set_progress(tx, &id, percent).await })).await?;
+        tokio::time::timeout(LOOK_EACH, ended).await.ok();
+    }
 }
 
 /// What was said in it, all of it; none before it was transcribed.
