@@ -64,10 +64,18 @@ pub(super) async fn start(app: &App, of: &Audible, known: &Transcript) -> Result
     let (chunks, read) = mpsc::channel(2);
     let (output, heard) = mpsc::channel(4);
     let (reader, tally) = (app.clone(), Tally::of(app, &of.owner));
+    let listeners = output.clone();
     app.spawn(async move {
         let Some(rest) = TimeRange::new(from, range.end()) else { return };
-        if let Err(error) = read_all(&reader, &track, rest, &chunks).await {
-            chunks.send(Err(error)).await.ok();
+        let read = async {
+            if let Err(error) = read_all(&reader, &track, rest, &chunks).await {
+                chunks.send(Err(error)).await.ok();
+            }
+        };
+        // It may wait for an encoder when nobody listens any more.
+        tokio::select! {
+            () = read => {}
+            () = listeners.closed() => {}
         }
     });
     let line = Line { zero, from, end: range.end(), places: Arc::default(), position: 0, until: known.heard };

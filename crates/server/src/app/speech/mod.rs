@@ -148,7 +148,7 @@ async fn make(app: &App, of: &Audible, job: &JobId) -> Result<()> {
     while let Some(said) = heard.next().await? {
         let (of, to) = (known.clone(), said.until);
         let percent = (said.at.0 * 100 / length).clamp(0, 99);
-        let job = job.clone();
+        let (job, is_last) = (job.clone(), said.is_last);
         let is_ours = app.store.write(move |tx| {
             Box::pin(async move {
                 job::set_progress(tx, &job, percent).await?;
@@ -158,8 +158,11 @@ async fn make(app: &App, of: &Audible, job: &JobId) -> Result<()> {
         if !is_ours.await? {
             return Err(replaced());
         }
+        if is_last {
+            return Ok(());
+        }
     }
-    Ok(())
+    Err(Error::internal("the hearing of an asset broke off"))
 }
 
 /// Waits until another job has made the transcript, whose progress is so many percent of `job`'s.
