@@ -1,6 +1,5 @@
 """Transcodes, as the SDKs and plain clients see them. Contract: core.md §14 (POST /transcode, GET /transcode/{job_id}), §2 (callbacks)."""
 
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -11,12 +10,12 @@ import videodb
 from rig_browser import node
 from rig_media import ffmpeg, film, numbers, probe, sound_seconds
 from rig_server import Server
+from rig_transcode import is_near, leftovers, picture_of, pixel, taken, transcoded, until_ended
 from rig_wire import Wire, is_error, is_success
-from test_files import boxes, fetched
+from test_files import fetched
 from test_ingest import site, slot_with  # noqa: F401  (a fixture)
 from videodb import AudioConfig, ResizeMode, TranscodeMode, VideoConfig
 
-ENDED = ("done", "error")
 # Where every corner has a colour of its own, and the middle is white.
 CORNERS = "color=white:s=640x360:r=25:d=2,drawbox=0:0:80:360:red:fill,drawbox=560:0:80:360:blue:fill"
 
@@ -38,49 +37,6 @@ def corners(server, films):
     path = films / "corners.mp4"
     ffmpeg("-f", "lavfi", "-i", CORNERS, "-c:v", "libx264", "-crf", "5", "-pix_fmt", "yuv420p", str(path))
     return videodb.connect(api_key=server.key, base_url=server.url).upload(file_path=str(path), name="Corners")
-
-
-def until_ended(details, limit: float = 60) -> dict:
-    """What `details` says when the transcode is over; progress never goes back on the way."""
-    end, before = time.monotonic() + limit, 0
-    while True:
-        said = details()
-        assert said["progress"] >= before, "a transcode goes forwards"
-        before = said["progress"]
-        if said["status"] in ENDED:
-            return said
-        assert said["status"] == "processing" and said["output_url"] is None, said
-        assert time.monotonic() < end, said
-        time.sleep(0.1)
-
-
-def transcoded(conn, source: str, mode=TranscodeMode.lightning, video=None, audio=None) -> dict:
-    job = conn.transcode(source, "", mode, video or VideoConfig(), audio or AudioConfig())
-    said = until_ended(lambda: conn.get_transcode_details(job))
-    assert said["job_id"] == job
-    return said
-
-
-def taken(said: dict, path: Path) -> Path:
-    assert said["status"] == "done" and said["progress"] == 100 and said["message"] is None, said
-    headers = fetched(said["output_url"], path)
-    assert int(headers["content-length"]) == path.stat().st_size == int(said["size"])
-    assert boxes(path) == ["ftyp", "moov", "free", "mdat"], "the index stands in front"
-    return path
-
-
-def picture_of(path: Path) -> str:
-    return probe(path, "stream=width,height").replace("\n", "x")
-
-
-def pixel(path: Path, x: int, y: int) -> tuple[int, int, int]:
-    words = ["ffmpeg", "-nostdin", "-loglevel", "error", "-ss", "1", "-i", str(path), "-frames:v", "1"]
-    words += ["-vf", f"format=rgb24,crop=1:1:{x}:{y}", "-f", "rawvideo", "-"]
-    return tuple(subprocess.run(words, check=True, capture_output=True, timeout=30).stdout)
-
-
-def is_near(seen: tuple[int, int, int], wanted: tuple[int, int, int]) -> bool:
-    return all(abs(a - b) < 40 for a, b in zip(seen, wanted))
 
 
 RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
@@ -294,10 +250,6 @@ def own_server(folder: Path, **more: str):
     return Own()
 
 
-def leftovers(server) -> list[str]:
-    return [f.name for f in (server.data / "uploads").iterdir() if f.name.startswith("job-")]
-
-
 class TestRefusals:
     @pytest.mark.parametrize(
         "body, word",
@@ -362,69 +314,3 @@ class TestRefusals:
         with pytest.raises(urllib.error.HTTPError) as gone:
             urllib.request.urlopen(said["output_url"], timeout=10)
         assert gone.value.code == 410
-
-
-def helpers_of(server) -> list[str]:
-    """What the server's data folder is read or written by."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if entry.name.isdigit() and line.startswith("ffmpeg") and str(server.data) in line:
-            found.append(line)
-    return found
-
-
-class TestLife:
-    def test_row_transcode_survives_a_kill_and_leaves_one_result(self, own, films):
-        api = Wire(own.url, own.key)
-        source = film(films / "long.mp4", 40, size="1280x720", tone=600)
-        job = api("POST", "/transcode", {"source": slot_with(api, source)}).data["job_id"]
-        end = time.monotonic() + 60
-        while not 15 < api("GET", f"/transcode/{job}").data["progress"] < 90:
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        assert len(helpers_of(own)) == 1
-        own.kill()
-        # Nobody reads any more what the encoder writes: it ends by itself.
-        end = time.monotonic() + 20
-        while helpers_of(own):
-            assert time.monotonic() < end, helpers_of(own)
-            time.sleep(0.05)
-        own.start()
-        said = until_ended(lambda: api("GET", f"/transcode/{job}").data, 90)
-        path = taken(said, films / "killed.mp4")
-        assert numbers(path) == list(range(1200))
-        own.kill()
-        own.start()
-        assert api("GET", f"/transcode/{job}").data == said
-        assert leftovers(own) == [] and len(list((own.data / "objects" / "downloads").iterdir())) == 1
-
-    def test_a_player_goes_before_a_transcode(self, own, films, measured):
-        """While pictures are encoded for a player, the transcode waits; it goes on afterwards."""
-        api = Wire(own.url, own.key)
-        hard = film(films / "hard.mp4", 40, size="1920x1080", tone=700, video="-c:v libx264 -preset ultrafast -g 900 -bf 2 -pix_fmt yuv420p")
-        job = api("POST", "/transcode", {"source": slot_with(api, hard), "video_config": {"quality": 18}}).data["job_id"]
-        end = time.monotonic() + 30
-        while not helpers_of(own):
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        other = film(films / "other.mp4", 8, size="1280x720", tone=800, video="-c:v libx265 -preset ultrafast -x265-params log-level=none")
-        video = api("POST", "/collection/default/upload", {"url": slot_with(api, other)}).data
-        began = time.monotonic()
-        seen = numbers(video["stream_url"])
-        measured("8 s of 720p played beside a transcode", time.monotonic() - began, "s", "< 20")
-        assert seen == list(range(240)) and time.monotonic() < began + 20
-        assert api("GET", f"/transcode/{job}").data["status"] == "processing"
-
-    def test_progress_is_told_on_the_way(self, own, films):
-        api = Wire(own.url, own.key)
-        source = film(films / "way.mp4", 30, size="1280x720")
-        job = api("POST", "/transcode", {"source": slot_with(api, source)}).data["job_id"]
-        seen, said = set(), {"status": "processing"}
-        while said["status"] == "processing":
-            said = api("GET", f"/transcode/{job}").data
-            seen.add(said["progress"])
-        assert len(seen) >= 4 and sorted(seen)[-1] == 100, seen
