@@ -73,7 +73,8 @@ class TestLife:
         assert numbers(video["stream_url"]) == list(range(10))
         said = until_ended(lambda: api("GET", f"/transcode/{job}").data, 150)
         assert numbers(taken(said, films / "gave-way.mp4")) == list(range(60))
-        assert own.log.read_text().count("gave way to a player") == 1
+        # To the player, and to the rest of the upload if that came before it.
+        assert own.log.read_text().count("a transcode gave way") in (1, 2)
 
     def test_progress_is_told_on_the_way(self, own, films):
         api = Wire(own.url, own.key)

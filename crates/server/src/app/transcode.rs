@@ -244,7 +244,7 @@ async fn encode(app: &App, job: &Job, brought: &Brought, material: &Material, wi
             () = app.encoding.until_large_is_wanted(), if is_large => {}
         }
         drop(place);
-        tracing::info!(job.id = %job.id, "a transcode gave way to a player and begins anew");
+        tracing::info!(job.id = %job.id, "a transcode gave way to what is played and begins anew");
         app.encoding.until_quiet_for(quiet).await;
         quiet = (quiet * 2).min(LONGEST_QUIET);
     }

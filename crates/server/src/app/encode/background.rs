@@ -77,7 +77,8 @@ async fn encode_all(app: &App, job: &Job, original: &OriginalId) -> Result<()> {
         let file = file_of(app, original).await?;
         let stretches: Vec<Stretch> = tracks.iter().map(|(_, stretch)| stretch.clone()).collect();
         let is_large = stretches.iter().any(|stretch| is_large(&stretch.recipe));
-        let place = app.encoding.place(is_large).await?;
+        // Before a transcode: what was uploaded is played.
+        let place = app.encoding.place_now(is_large).await?;
         let mut output = encode(file.path(), stretches, 0)?;
         let mut percent = -1;
         while let Some(made) = output.recv().await {

@@ -40,7 +40,7 @@ pub struct Encoding {
     turns: Semaphore,
     /// The one who encodes a large picture.
     large: Semaphore,
-    /// How many players wait, and how many of them for a place to encode a large picture.
+    /// How many players wait, and how many of those who encode for players wait for the place of a large picture.
     waiting: AtomicUsize,
     waiting_large: AtomicUsize,
     /// Where the background is on each track.
@@ -120,7 +120,7 @@ impl Encoding {
         if is_large { place.await } else { Ok(None) }
     }
 
-    /// A place for who waits: whoever has it in the background is told.
+    /// A place before those that nobody waits for: a transcode that has it is told.
     async fn place_now(&self, is_large: bool) -> Result<Option<SemaphorePermit<'_>>> {
         let _counted = is_large.then(|| Counted::new(&self.waiting_large, &self.wanted));
         self.place(is_large).await
