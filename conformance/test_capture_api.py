@@ -340,8 +340,8 @@ class TestNotBuilt:
         "method, path",
         [
             ("POST", "/video/m-x/reframe"), ("POST", "/rtstream"), ("POST", "/rtstream/event"),
-            ("POST", "/rtstream/rts-x/understand"), ("POST", "/rtstream/rts-x/search"), ("POST", "/collection/default/search"), ("POST", "/video/m-x/index"),
-            ("POST", "/timeline"), ("POST", "/chat/completions"), ("POST", "/editor"), ("POST", "/timeline_v2"),
+            ("POST", "/rtstream/rts-x/understand"), ("POST", "/rtstream/rts-x/search"), ("POST", "/collection/default/search/v2"), ("POST", "/video/m-x/index/scene"),
+            ("POST", "/timeline"), ("POST", "/editor"), ("POST", "/timeline_v2"),
         ],
     )  # fmt: skip
     def test_what_is_promised_and_not_built_says_so(self, api, method, path):

@@ -34,11 +34,31 @@ pub struct Completion {
     pub completion_tokens: u64,
 }
 
+/// How a model is to write; what is not said the provider decides.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Style {
+    pub max_tokens: Option<u64>,
+    pub temperature: Option<f64>,
+    /// JSON and nothing else.
+    pub is_json: bool,
+}
+
 #[derive(Serialize)]
 struct Request<'a> {
     model: &'a str,
     messages: &'a [Message],
     stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Format>,
+}
+
+#[derive(Serialize)]
+struct Format {
+    r#type: &'static str,
 }
 
 #[derive(Deserialize)]
@@ -80,7 +100,15 @@ struct Usage {
 impl Provider {
     /// What the model answers to `messages`. All tries are over when this fails.
     pub async fn complete(&self, messages: &[Message]) -> Result<Completion> {
-        let request = Request { model: &self.config().model, messages, stream: false };
+        self.complete_as(messages, &Style::default()).await
+    }
+
+    /// The same in a style.
+    pub async fn complete_as(&self, messages: &[Message], style: &Style) -> Result<Completion> {
+        let response_format = style.is_json.then_some(Format { r#type: "json_object" });
+        let (max_tokens, temperature) = (style.max_tokens, style.temperature);
+        let model = &self.config().model;
+        let request = Request { model, messages, stream: false, max_tokens, temperature, response_format };
         let body = serde_json::to_vec(&request).map_err(|e| Error::internal("write a request").because(e))?;
         let answer = self.post("chat/completions", "application/json", Bytes::from(body)).await?;
         let unreadable = |e| Error::unavailable("the provider's answer is no chat completion").because(e);

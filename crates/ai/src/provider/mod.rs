@@ -5,6 +5,7 @@
 mod complete;
 mod embed;
 mod form;
+mod relay;
 mod transcribe;
 
 use std::fmt;
@@ -17,7 +18,8 @@ use tokio::sync::Semaphore;
 use vitascope_model::error::Context;
 use vitascope_model::{Error, Result};
 
-pub use complete::{Completion, Message, Role};
+pub use complete::{Completion, Message, Role, Style};
+pub use relay::Relayed;
 pub(crate) use transcribe::Habits;
 pub use transcribe::{Transcript, TranscriptWord};
 

@@ -6,6 +6,7 @@ mod audio;
 mod browser;
 mod chain;
 pub mod edge;
+pub mod listen;
 mod raw_video;
 pub mod transcode;
 pub mod upload;

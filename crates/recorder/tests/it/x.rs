@@ -8,6 +8,8 @@ use x11rb::protocol::xproto::{
 use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::ConnectionExt as _;
 
+use crate::desk::wait_for;
+
 /// x, y, width, height.
 pub(crate) type Place = (i16, i16, u16, u16);
 
@@ -18,7 +20,8 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn of(display: &str) -> Client {
-        let (connection, screen) = RustConnection::connect(Some(display)).unwrap();
+        // A server that its first client has just left begins anew, and drops who comes in meanwhile.
+        let (connection, screen) = wait_for("the X server", || RustConnection::connect(Some(display)).ok());
         let root = connection.setup().roots[screen].root;
         Client { connection, root }
     }

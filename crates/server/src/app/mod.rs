@@ -15,6 +15,7 @@ pub mod encode;
 pub mod expiry;
 pub mod export;
 pub mod gather;
+pub mod generate;
 pub mod image;
 pub mod ingest;
 pub mod live_edge;

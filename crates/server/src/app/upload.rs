@@ -68,6 +68,16 @@ pub async fn open_slot(app: &App, secret: &str) -> Result<UploadSlot> {
     Ok(slot)
 }
 
+/// What was sent to a slot, if it has at most so many bytes.
+pub async fn read_small(app: &App, hash: &str, most: usize) -> Result<Vec<u8>> {
+    let slot = app.store.find_upload_slot(hash).await?;
+    let received = slot.and_then(|slot| slot.received).ok_or_else(|| Error::gone("the upload URL has expired"))?;
+    if received.bytes > most as u64 {
+        return Err(Error::invalid(format!("the file at the upload URL is larger than {most} bytes")));
+    }
+    tokio::fs::read(folder(app).join(&received.file)).await.internal("read an upload")
+}
+
 /// A file that is coming in. Unless it is finished and kept, it goes when this does.
 pub struct Inflow {
     app: App,
@@ -114,6 +124,10 @@ impl Inflow {
         let sha256 = random::hex(&std::mem::take(&mut self.digest).finalize());
         let received = Received { file: self.name.clone(), source_name, sha256, bytes: self.bytes };
         Ok((self, received))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// It is somebody's now.

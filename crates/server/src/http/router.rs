@@ -112,6 +112,8 @@ fn built() -> Routes {
         .merge(super::index::routes())
         .merge(super::ingest::routes())
         .merge(super::search::routes())
+        .merge(super::language::routes())
+        .merge(super::speech::routes())
         .merge(super::compile::routes())
         .merge(super::tus::routes())
         .merge(super::async_response::routes())

@@ -28,12 +28,10 @@ async fn not_built(_: Owner) -> ApiError {
 }
 
 pub(super) const OPERATIONS: &[Operation] = &[
-    ("POST", "/chat/completions"),
     ("POST", "/collection/{collection}/aggregate"),
     ("POST", "/collection/{collection}/ask"),
     ("POST", "/collection/{collection}/generate/audio"),
     ("POST", "/collection/{collection}/generate/image"),
-    ("POST", "/collection/{collection}/generate/text"),
     ("POST", "/collection/{collection}/generate/video"),
     ("POST", "/collection/{collection}/generate/video/dub"),
     ("POST", "/collection/{collection}/meeting/record"),

@@ -82,14 +82,14 @@ async fn take(State(app): State<App>, Path(secret): Path<String>, request: Reque
     Err(Error::invalid("the body has no file: send multipart/form-data with one part that has a filename").into())
 }
 
-fn parts_of(request: Request) -> Result<Multipart<'static>> {
+pub(super) fn parts_of(request: Request) -> Result<Multipart<'static>> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let boundary = multer::parse_boundary(kind)
         .map_err(|_| Error::invalid("send the file as multipart/form-data, as forms and curl -F do"))?;
     Ok(Multipart::new(request.into_body().into_data_stream(), boundary))
 }
 
-async fn pour(mut inflow: Inflow, mut part: Field<'static>) -> Result<Inflow> {
+pub(super) async fn pour(mut inflow: Inflow, mut part: Field<'static>) -> Result<Inflow> {
     while let Some(chunk) = part.chunk().await.invalid("the upload broke off")? {
         inflow.write(&chunk).await?;
     }

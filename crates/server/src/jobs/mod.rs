@@ -4,6 +4,7 @@
 
 pub mod encode;
 pub mod export_session;
+pub mod generate_text;
 pub mod index_spoken_words;
 pub mod ingest;
 pub mod make_download;
@@ -58,7 +59,7 @@ impl Lane {
     fn kinds(self) -> &'static [&'static str] {
         match self {
             Lane::Quick => &[export_session::KIND],
-            Lane::Awaited => &[ingest::KIND, make_download::KIND],
+            Lane::Awaited => &[ingest::KIND, make_download::KIND, generate_text::KIND],
             Lane::Long => &[encode::KIND],
             Lane::Analysis => &[transcribe::KIND],
             Lane::Transcode => &[transcode::KIND],
@@ -237,6 +238,7 @@ async fn dispatch(app: &App, job: &Job) -> std::result::Result<String, JobError>
         ingest::KIND => ingest::run(app, job).await,
         encode::KIND => encode::run(app, job).await,
         make_download::KIND => make_download::run(app, job).await,
+        generate_text::KIND => generate_text::run(app, job).await,
         transcribe::KIND => transcribe::run(app, job).await,
         transcode::KIND => transcode::run(app, job).await,
         index_spoken_words::KIND => index_spoken_words::run(app, job).await,

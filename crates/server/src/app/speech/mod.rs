@@ -1,6 +1,7 @@
 //! The transcript of a video or an audio: asked for once, made by a job that goes on where it was after a crash, and kept with the asset.
 //! Hearing is `hear.rs`; how words become sentences and windows is `form.rs`. What is said live is `transcript.rs`.
 
+pub mod file;
 pub mod form;
 mod hear;
 
