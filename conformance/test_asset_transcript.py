@@ -3,11 +3,14 @@ The recordings are read by people, and the local model is real."""
 
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
 
 import pytest
 import videodb
 from rig_browser import node
 from rig_media import ffmpeg, film
+from rig_receiver import Receiver
 from rig_server import ROOT, Server
 from rig_wire import Wire, is_error
 from stage import wer
@@ -139,6 +142,26 @@ def test_row_transcription_of_audio_that_is_still_being_encoded(conn, api):
     assert api("POST", f"/audio/{audio.id}/transcription", {}).data["word_timestamps"]
     api("DELETE", f"/audio/{audio.id}")
     assert is_error(api("GET", f"/audio/{audio.id}/transcription"), 404)
+
+
+def test_who_asks_at_once_gets_the_same(conn, api, tmp_path):
+    video = conn.upload(file_path=str(spoken_film(tmp_path / "asked.mp4", lead=1.0)))
+    with ThreadPoolExecutor(4) as pool:
+        asked = pool.map(lambda _: api("GET", f"/video/{video.id}/transcription"), range(4))
+        texts = [answer.json["success"] and answer.data["text"] for answer in asked]
+    assert all(texts) and len(set(texts)) == 1
+
+
+def test_a_callback_is_told_of_what_is_there_already(video, api):
+    video.get_transcript()
+    told, receiver = Queue(), Receiver()
+    receiver.before_answer = told.put
+    try:
+        asked = api("POST", f"/video/{video.id}/transcription", {"callback_url": receiver.url})
+        hook = told.get(timeout=20)
+        assert hook.body["id"] == asked.data["id"] and hook.body["success"]
+    finally:
+        receiver.close()
 
 
 def test_row_transcription_by_npm(server, video):

@@ -117,6 +117,7 @@ class TestChat:
         model.refuses = 401
         status, answer = ask(own_server, "/chat/completions", {"messages": []})
         assert status == 503 and answer["error"]["type"] == "server_error"
+        assert "refuses the server's key" in answer["error"]["message"] and KEY not in str(answer)
         model.refuses = 400
         status, answer = ask(own_server, "/chat/completions", {"messages": []})
         assert status == 400 and "no such key" in answer["error"]["message"]

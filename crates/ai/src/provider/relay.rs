@@ -33,21 +33,27 @@ impl Provider {
             request = request.bearer_auth(key);
         }
         let (sender, pieces) = mpsc::channel(WAITING);
-        let (told, head) = tokio::sync::oneshot::channel::<Result<(u16, Option<String>)>>();
+        let (mut told, head) = tokio::sync::oneshot::channel::<Result<(u16, Option<String>)>>();
         let provider = self.clone();
         tokio::spawn(async move {
             // Never closed, so there is nothing to fail.
             let _slot = provider.slots.acquire().await.ok();
-            let mut response = match request.send().await.map_err(Refusal::silent) {
+            let sent = tokio::select! {
+                sent = request.send() => sent,
+                () = told.closed() => return,
+            };
+            let mut response = match sent.map_err(Refusal::silent) {
                 Ok(response) => response,
                 Err(refusal) => return drop(told.send(Err(Error::from(refusal)))),
             };
             let status = response.status().as_u16();
             let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(str::to_owned);
             if matches!(status, 401 | 403) {
-                let reason = response.text().await.unwrap_or_default().chars().take(LONGEST_REASON).collect();
-                let refusal = Refusal { status: Some(status), reason, retry_after: None };
-                return drop(told.send(Err(Error::from(refusal))));
+                let said = response.text().await.unwrap_or_default();
+                let reason: String = said.chars().take(LONGEST_REASON).collect();
+                tracing::error!(provider = %provider.config.url, status, reason, "the provider refuses our key");
+                let refusal = "the provider of the language model refuses the server's key: its log says more";
+                return drop(told.send(Err(Error::unavailable(refusal))));
             }
             if told.send(Ok((status, kind))).is_err() {
                 return;
@@ -60,7 +66,9 @@ impl Provider {
                     Err(error) => Err(Refusal::silent(error).into()),
                 };
                 size += piece.as_ref().map_or(0, Bytes::len);
-                let is_last = piece.is_err() || size > LARGEST_ANSWER;
+                let piece =
+                    if size > LARGEST_ANSWER { Err(Error::unavailable("the answer is too long")) } else { piece };
+                let is_last = piece.is_err();
                 if sender.send(piece).await.is_err() || is_last {
                     return;
                 }

@@ -96,6 +96,8 @@ pub struct App {
     pub pieces: Arc<pieces::Pieces>,
     pub space: Arc<space::Space>,
     pub arrivals: Arc<tus::Arrivals>,
+    /// Held by who looks whether a transcript or an index is being made, and orders it if not: two who ask at once get one.
+    pub orders: Arc<tokio::sync::Mutex<()>>,
     /// Rung after a commit that left something in the outbox, or a job.
     pub outbox_bell: Arc<Notify>,
     pub webhook_bell: Arc<Notify>,
@@ -159,6 +161,7 @@ impl App {
             pieces: Arc::new(pieces::Pieces::open(config.data_dir.join("cache/pieces"))?),
             arrivals: Arc::default(),
             space: Arc::new(space::Space::of(&config.data_dir, config.min_free)?),
+            orders: Arc::default(),
             outbox_bell: Arc::default(),
             webhook_bell: Arc::default(),
             job_bells: Arc::default(),

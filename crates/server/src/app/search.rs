@@ -8,7 +8,7 @@ use vitascope_model::id::VideoId;
 use vitascope_model::media_index::{Hit, MediaIndexKind, Within};
 use vitascope_model::stream::{Piece, SpanOf, Stream, StreamSpan, Video};
 use vitascope_model::transcript::{SpokenWord, Utterance};
-use vitascope_model::{Error, Result, Span, TimeRange, WallTime};
+use vitascope_model::{Error, ErrorKind, Result, Span, TimeRange, WallTime};
 
 use super::App;
 use super::stream::{Words, publish_all};
@@ -125,10 +125,14 @@ async fn with_streams(app: &App, scope: &Scope, hits: Vec<Hit>) -> Result<Vec<Fo
             Some(place) => *place,
             None => {
                 // What was deleted meanwhile is no hit.
-                let place = app.store.get_video(scope, &hit.video_id).await.ok().map(|video| {
-                    found.push((video, Vec::new()));
-                    found.len() - 1
-                });
+                let place = match app.store.get_video(scope, &hit.video_id).await {
+                    Ok(video) => {
+                        found.push((video, Vec::new()));
+                        Some(found.len() - 1)
+                    }
+                    Err(error) if error.kind == ErrorKind::NotFound => None,
+                    Err(error) => return Err(error),
+                };
                 *places.entry(hit.video_id.clone()).or_insert(place)
             }
         };

@@ -28,6 +28,7 @@ struct Payload {
 
 /// The job that makes the index; none if there is one already and `again` does not want it anew.
 pub async fn order(app: &App, of: &Audible, wanted: Wanted) -> Result<Option<JobId>> {
+    let _one_at_a_time = app.orders.lock().await;
     let known = app.store.find_media_index(&of.asset_id, MediaIndexKind::SpokenWord).await?;
     if let Some(known) = known.filter(|_| !wanted.again) {
         if known.is_complete {

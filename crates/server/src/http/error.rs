@@ -32,17 +32,22 @@ pub(super) fn status(kind: ErrorKind) -> StatusCode {
     }
 }
 
+/// What a client is told; what is our fault is for the log.
+pub(super) fn worded(error: &Error) -> String {
+    match error.kind {
+        ErrorKind::Internal => {
+            tracing::error!(%error, "a request failed");
+            "something went wrong inside the server; its log says what".to_owned()
+        }
+        ErrorKind::InvalidArgument => error.to_string(),
+        _ => error.message.clone(),
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let ApiError(error) = self;
-        let message = match error.kind {
-            ErrorKind::Internal => {
-                tracing::error!(%error, "a request failed");
-                "something went wrong inside the server; its log says what".to_owned()
-            }
-            ErrorKind::InvalidArgument => error.to_string(),
-            _ => error.message,
-        };
+        let message = worded(&error);
         let body = json!({ "success": false, "message": message, "error_code": error.kind.code() });
         (status(error.kind), Json(body)).into_response()
     }

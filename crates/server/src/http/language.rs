@@ -15,7 +15,7 @@ use vitascope_model::error::Context;
 use vitascope_model::{Error, ErrorKind, Result};
 
 use super::async_response::held;
-use super::error::status;
+use super::error::{status, worded};
 use super::extract::{Body, Owner, collection_of, compat_callback};
 use super::reply::{Answer, Reply};
 use super::router::Routes;
@@ -94,7 +94,7 @@ async fn prompt_at(app: &App, url: &str) -> Result<String> {
 /// OpenAI's own form of an error, which its clients read.
 pub(super) fn refused(error: &Error) -> Response {
     let kind = if error.kind == ErrorKind::InvalidArgument { "invalid_request_error" } else { "server_error" };
-    let body = json!({ "error": { "message": error.message, "type": kind, "param": null, "code": error.kind.code() } });
+    let body = json!({ "error": { "message": worded(error), "type": kind, "param": null, "code": error.kind.code() } });
     (status(error.kind), Json(body)).into_response()
 }
 

@@ -73,10 +73,11 @@ struct Payload {
 
 /// The job that makes the transcript: the one that is at it, or a new one; none if there is nothing to do.
 pub async fn order(app: &App, of: &Audible, wanted: Wanted) -> Result<Option<JobId>> {
+    let _one_at_a_time = app.orders.lock().await;
     let language = wanted.language.clone().unwrap_or_else(|| ENGLISH.to_owned());
     let known = app.store.find_asset_transcript(&of.asset_id).await?;
     if let Some(known) = known.filter(|known| !wanted.again && known.language == language) {
-        if known.is_complete {
+        if known.is_complete && wanted.callback_url.is_none() {
             return Ok(None);
         }
         let job = app.store.find_job_state(&known.job_id).await?;
